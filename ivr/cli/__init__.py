@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The `ivr` command: thin click commands over library calls. stdout is data, stderr is talk."""
+
+from importlib import import_module
+
+import click
+
+from ivr import __version__
+
+# Loaded on first use: `ivr log verify` must start without pjsua2, and on a machine that has none.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "init": ("ivr.cli.init", "Create keys, log, database and example configuration."),
+    "serve": ("ivr.cli.serve", "Run the server: the ledger and a worker."),
+    "ledger": ("ivr.cli.ledger", "Run the ledger alone (systemd)."),
+    "worker": ("ivr.cli.worker", "Run one worker alone (systemd)."),
+    "flow": ("ivr.cli.flow", "Check, show and simulate call flows."),
+    "prompts": ("ivr.cli.prompts", "Render, list, check and try prompts."),
+    "log": ("ivr.cli.log", "Show, verify and replay the log."),
+    "call": ("ivr.cli.call", "List calls and read one as a timeline."),
+    "recording": ("ivr.cli.recording", "List, show and export recordings."),
+    "keys": ("ivr.cli.keys", "Show the keys that sign and those that seal."),
+    "retention": ("ivr.cli.retention", "Plan and apply retention."),
+}
+
+
+class _Lazy(click.Group):
+    """A group whose commands are imported when they are used; each module names its own `command`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(COMMANDS[cmd_name][0]).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="ivr")
+def main() -> None:
+    """Assent: records a call only when it may, and can prove it.
+
+    Exit codes: 0 done and all well, 1 a check failed, 2 could not run (usage, configuration, environment).
+    """
