@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who may be recorded, decided purely: no I/O, no clock, no logging. Everything here can be replayed from the log."""
+"""Who may be recorded, decided purely: no I/O, no clock, no logging; all of it can be replayed."""

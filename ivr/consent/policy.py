@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a flow's consent step enforces: mode, lawful basis, keys and times. PRODUCT.md, 'Consent in a flow'."""
+"""What a flow's consent step enforces: mode, lawful basis, keys, times. PRODUCT.md, 'Consent in a flow'."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -130,7 +130,7 @@ class Policy:
     @classmethod
     def from_json(cls, value: Mapping[str, object]) -> Self:
         """The policy back from the log. Raises PolicyError for anything that `as_json` would not write."""
-        known = {f for f in cls.__dataclass_fields__}
+        known = set(cls.__dataclass_fields__)
         if set(value) != known:
             raise PolicyError(f"not a policy: {sorted(set(value) ^ known)} missing or unknown")
         fields = dict(value)
