@@ -65,7 +65,7 @@ def _type(
 
 
 _ALL = [
-    # -- the call ---------------------------------------------------------------------------------------------
+    # -- the call --
     _type(
         "call.received",
         "an INVITE was taken and a session started",
@@ -80,9 +80,7 @@ _ALL = [
             "sip_call_id": "SIP Call-ID",
         },
     ),
-    _type(
-        "call.answered", "200 sent, media up", {"key_paths": _SENT["key_paths"], "codec": "codec of the leg"}
-    ),
+    _type("call.answered", "200 sent, media up", {"key_paths": _SENT["key_paths"], "codec": "codec of the leg"}),
     _type(
         "call.ended",
         "the session is over; the last event of the call",
@@ -98,7 +96,7 @@ _ALL = [
     _type("leg.renegotiated", "the far end changed the media of this leg", _PARTY),
     _type("party.joined", "a party's leg is up", _PARTY, {"address": "SIP URI of the party"}),
     _type("party.left", "a party's leg is gone", {**_PARTY, **_REASON}),
-    # -- notice and consent -------------------------------------------------------------------------------------
+    # -- notice and consent --
     _type(
         "consent.asked",
         "the flow reached its consent step",
@@ -148,7 +146,7 @@ _ALL = [
         {**_PARTY, "recorded": "what the agent was told", **_PROMPT, "samples_sent": "samples sent"},
     ),
     _type("agent.not_informed", "the agent did not hear it to the end", {**_PARTY, **_REASON}),
-    # -- recording ----------------------------------------------------------------------------------------------
+    # -- recording --
     _type(
         "recording.permitted",
         "the permit: without it no recorder opens",
@@ -170,9 +168,7 @@ _ALL = [
             "recipient": "age public key of this recording",
         },
     ),
-    _type(
-        "recording.paused", "no sample is kept from here on", {"number": "n-th permit of the call", **_REASON}
-    ),
+    _type("recording.paused", "no sample is kept from here on", {"number": "n-th permit of the call", **_REASON}),
     _type("recording.resumed", "samples are kept again", {"number": "n-th permit of the call"}),
     _type(
         "recording.stopped",
@@ -212,7 +208,7 @@ _ALL = [
         "key and files of a recording are gone",
         {**_RECORDING, **_REASON, "segments": "number of segment files removed"},
     ),
-    # -- bridge ---------------------------------------------------------------------------------------------------
+    # -- bridge --
     _type("bridge.started", "the parties hear each other", {**_PARTY, "codec": "codec of the agent's leg"}),
     _type(
         "bridge.failed",
@@ -224,7 +220,7 @@ _ALL = [
         "the parties no longer hear each other",
         {**_PARTY, **_REASON, "duration_ms": "length"},
     ),
-    # -- the node ---------------------------------------------------------------------------------------------------
+    # -- the node --
     _type("log.created", "the first event of a log", {"origin": "origin of the log"}, of_call=False),
     _type(
         "policy.adopted",
