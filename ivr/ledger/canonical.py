@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Canonical JSON (RFC 8785 for the values we allow) and canonical base64url, the two layers under every hash.
+
+Allowed are str, int below 2^53 in size, bool, None, list and dict with ASCII keys. For those, sorted keys without
+white space are byte-equal to RFC 8785; floats are refused, because they are where implementations differ.
+"""
+
+import binascii
+from collections.abc import Mapping, Sequence
+
+import orjson
+
+Json = None | bool | int | str | Sequence["Json"] | Mapping[str, "Json"]
+
+MAX_INT = 2**53 - 1
+MAX_DEPTH = 16
+
+_TO_URL = bytes.maketrans(b"+/", b"-_")
+_FROM_URL = bytes.maketrans(b"-_", b"+/")
+_OPTIONS = orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER
+
+
+class CanonicalError(ValueError):
+    """A value or an encoding that has no single canonical form, or is not in it."""
+
+
+def b64url(raw: bytes) -> bytes:
+    """base64url without padding (RFC 7515 section 2), as ASCII bytes."""
+    return binascii.b2a_base64(raw, newline=False).translate(_TO_URL).rstrip(b"=")
+
+
+def unb64url(text: bytes) -> bytes:
+    """The inverse of b64url. Raises CanonicalError for padding, other alphabets and unused bits that are not zero."""
+    try:
+        raw = binascii.a2b_base64(text.translate(_FROM_URL) + b"=" * (-len(text) % 4), strict_mode=True)
+    except binascii.Error as error:
+        raise CanonicalError(f"not base64url: {error}") from None
+    if b64url(raw) != text:
+        raise CanonicalError("base64url is not in its canonical form")
+    return raw
+
+
+def dumps(value: Json) -> bytes:
+    """Canonical JSON. Raises CanonicalError for floats, too large integers, keys that are not ASCII, deep nesting."""
+    check(value)
+    return _dumps(value)
+
+
+def loads(raw: bytes) -> Json:
+    """Parse JSON that must already be canonical: duplicate keys, white space, floats and other orders are refused."""
+    try:
+        value: Json = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise CanonicalError(f"not JSON: {error}") from None
+    check(value)
+    if _dumps(value) != raw:
+        raise CanonicalError("JSON is not in its canonical form (order, white space, duplicate keys or escapes)")
+    return value
+
+
+def check(value: object, depth: int = 0) -> None:
+    """Raise CanonicalError unless `value` is made of what canonical JSON allows."""
+    kind = type(value)
+    if kind is str or kind is bool or value is None:
+        return
+    if kind is int:
+        if not -MAX_INT <= value <= MAX_INT:  # type: ignore[operator]
+            raise CanonicalError(f"the integer {value} is larger than 2^53 - 1")
+        return
+    if depth >= MAX_DEPTH:
+        raise CanonicalError(f"nested deeper than {MAX_DEPTH}")
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if type(key) is not str or not key.isascii():
+                raise CanonicalError(f"the key {key!r} is not an ASCII string")
+            check(item, depth + 1)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            check(item, depth + 1)
+    elif kind is float:
+        raise CanonicalError(f"the float {value!r}: events hold integers and strings only")
+    else:
+        raise CanonicalError(f"{kind.__name__} is not a JSON type events may hold")
+
+
+def _dumps(value: Json) -> bytes:
+    try:
+        return orjson.dumps(value, option=_OPTIONS)
+    except (orjson.JSONEncodeError, TypeError) as error:
+        raise CanonicalError(f"cannot be written as JSON: {error}") from None

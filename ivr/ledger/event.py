@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One event of the log: an SD-JWT (RFC 9901) signed with Ed25519 (RFC 8037). Shared by the writer and the auditor.
+
+The JWS (without disclosures) is what is hashed, chained and put in the tree. Personal fields are disclosures kept
+beside it; deleting them leaves the signature, the chain and the tree as they were.
+"""
+
+import re
+import secrets
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+from ivr.ledger import canonical
+from ivr.ledger.canonical import CanonicalError, Json, b64url, unb64url
+from ivr.ledger.signature import verify_ed25519
+
+VERSION = 1
+TYP = "consent-event+sd-jwt"
+# Entry bundles of C2SP tlog-tiles carry a 16-bit length.
+MAX_JWS = 65_535
+SALT_BYTES = 16
+
+_UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
+_UUID7 = re.compile(_UUID)
+_TIME = re.compile(r"[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-6][0-9]\.[0-9]{6}Z")
+_DIGEST = re.compile(r"[A-Za-z0-9_-]{43}")
+_TYPE = re.compile(r"[a-z]+(\.[a-z_]+){1,3}")
+
+_PLAIN = frozenset({"v", "log", "seq", "prev", "id", "time", "call", "type", "data"})
+_WITH_SD = _PLAIN | {"_sd", "_sd_alg"}
+RESERVED = _WITH_SD | {"..."}
+
+
+class EventError(ValueError):
+    """An event that is not what the format says, or whose signature does not hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disclosure:
+    """One personal field: base64url of `[salt, name, value]` (RFC 9901 section 4.2.1) and its digest."""
+
+    name: str
+    value: Json
+    text: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """The signed payload. `prev` is None for the first event; `sd` are the digests of the personal fields."""
+
+    log: str
+    seq: int
+    prev: str | None
+    id: str
+    time: str
+    call: str | None
+    type: str
+    data: Mapping[str, Any]
+    sd: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """An event as it is stored: the compact JWS and its disclosures."""
+
+    event: Event
+    jws: str
+    disclosures: tuple[Disclosure, ...]
+
+    def presentation(self) -> str:
+        """The SD-JWT with all disclosures, `<jws>~<d1>~…~` (RFC 9901 section 4)."""
+        return "~".join([self.jws, *(d.text for d in self.disclosures), ""])
+
+
+def key_id(public: bytes) -> str:
+    """The JWK thumbprint (RFC 7638, RFC 8037 appendix A.3) of a raw 32-byte Ed25519 public key."""
+    jwk = b'{"crv":"Ed25519","kty":"OKP","x":"' + b64url(public) + b'"}'
+    return b64url(sha256(jwk).digest()).decode()
+
+
+def header_segment(kid: str) -> bytes:
+    """The one header an event of this key may have, already encoded."""
+    return b64url(canonical.dumps({"alg": "EdDSA", "kid": kid, "typ": TYP}))
+
+
+def jws_hash(jws: bytes) -> str:
+    """What the next event carries as `prev`."""
+    return b64url(sha256(jws).digest()).decode()
+
+
+def disclose(name: str, value: Json) -> Disclosure:
+    """A new disclosure with a fresh 128-bit salt. Raises EventError for a name the payload itself uses."""
+    if name in RESERVED:
+        raise EventError(f"a personal field cannot be called {name!r}: the payload uses that name")
+    salt = b64url(secrets.token_bytes(SALT_BYTES)).decode()
+    text = b64url(canonical.dumps([salt, name, value]))
+    return Disclosure(name, value, text.decode(), _digest(text))
+
+
+def sign(event: Event, personal: Mapping[str, Json], kid: str, signer: Callable[[bytes], bytes]) -> Signed:
+    """Sign `event`, whose `sd` is filled in from `personal`. Raises EventError for what `parse` would refuse."""
+    try:
+        disclosures = tuple(disclose(name, value) for name, value in sorted(personal.items()))
+        payload: dict[str, Json] = {
+            "v": VERSION,
+            "log": event.log,
+            "seq": event.seq,
+            "prev": event.prev,
+            "id": event.id,
+            "time": event.time,
+            "call": event.call,
+            "type": event.type,
+            "data": event.data,
+        }
+        if disclosures:
+            payload["_sd_alg"] = "sha-256"
+            payload["_sd"] = sorted(d.digest for d in disclosures)
+        # Never persist what the verifier would refuse: the payload goes through the parser's own checks.
+        signed_event = _event(payload)
+        body = header_segment(kid) + b"." + b64url(canonical.dumps(payload))
+    except CanonicalError as error:
+        raise EventError(f"{event.type} cannot be signed: {error}") from None
+    jws = body + b"." + b64url(signer(body))
+    if len(jws) > MAX_JWS:
+        raise EventError(f"{event.type} is {len(jws)} bytes; a log entry holds at most {MAX_JWS}")
+    return Signed(signed_event, jws.decode(), disclosures)
+
+
+def verify(jws: bytes, header: bytes, public: bytes) -> Event:
+    """Parse strictly and check the signature. `header` is header_segment() of the expected key.
+
+    Raises EventError saying which part does not hold.
+    """
+    body, dot, signature = jws.rpartition(b".")
+    event = parse(jws, header)
+    try:
+        raw = unb64url(signature)
+    except CanonicalError as error:
+        raise EventError(f"signature: {error}") from None
+    if not dot or not verify_ed25519(raw, body, public):
+        raise EventError("the signature does not belong to these bytes and this key")
+    return event
+
+
+def parse(jws: bytes, header: bytes) -> Event:
+    """The payload of an event whose signature is NOT checked here. Raises EventError."""
+    if len(jws) > MAX_JWS:
+        raise EventError(f"{len(jws)} bytes; a log entry holds at most {MAX_JWS}")
+    parts = jws.split(b".")
+    if len(parts) != 3:
+        raise EventError(f"a JWS has three parts, this has {len(parts)}")
+    if parts[0] != header:
+        raise EventError("the header is not the one of the expected key (alg EdDSA, kid, typ)")
+    try:
+        payload = canonical.loads(unb64url(parts[1]))
+    except CanonicalError as error:
+        raise EventError(f"payload: {error}") from None
+    return _event(payload)
+
+
+def parse_disclosure(text: str) -> Disclosure:
+    """A stored disclosure. Raises EventError when it is not `[salt, name, value]` in canonical form."""
+    raw = text.encode()
+    try:
+        content = canonical.loads(unb64url(raw))
+    except CanonicalError as error:
+        raise EventError(f"disclosure: {error}") from None
+    if not isinstance(content, list) or len(content) != 3:
+        raise EventError("disclosure: not [salt, name, value]")
+    salt, name, value = content
+    if not isinstance(salt, str) or not isinstance(name, str) or name in RESERVED:
+        raise EventError("disclosure: the salt or the name is not one")
+    return Disclosure(name, value, text, _digest(raw))
+
+
+def match_disclosures(event: Event, texts: Iterable[str]) -> tuple[Disclosure, ...]:
+    """The disclosures of an event. Fewer than its digests is fine (erased); one that matches none, or twice, is not."""
+    left = set(event.sd)
+    found: list[Disclosure] = []
+    for text in texts:
+        disclosure = parse_disclosure(text)
+        if disclosure.digest not in left:
+            raise EventError(f"disclosure {disclosure.name!r} does not belong to this event")
+        left.remove(disclosure.digest)
+        found.append(disclosure)
+    return tuple(found)
+
+
+def _digest(text: bytes) -> str:
+    return b64url(sha256(text).digest()).decode()
+
+
+def _event(payload: Json) -> Event:
+    if not isinstance(payload, dict):
+        raise EventError("payload: not an object")
+    p: dict[str, Any] = payload
+    names = p.keys()
+    if names != _PLAIN and names != _WITH_SD:
+        wrong = sorted(names ^ _PLAIN - {"_sd", "_sd_alg"}) or ["_sd without _sd_alg, or the reverse"]
+        raise EventError(f"payload: missing or unknown fields: {', '.join(wrong)}")
+    sd = p.get("_sd", ())
+    _check_frame(p)
+    if "_sd" in p:
+        _check_digests(sd, p["_sd_alg"])
+    return Event(p["log"], p["seq"], p["prev"], p["id"], p["time"], p["call"], p["type"], p["data"], tuple(sd))
+
+
+def _check_frame(p: dict[str, Any]) -> None:
+    seq, prev, call = p["seq"], p["prev"], p["call"]
+    if type(p["v"]) is not int or p["v"] != VERSION:
+        raise EventError(f"payload: version {p['v']!r}; this program reads version {VERSION}")
+    if type(seq) is not int or seq < 0:
+        raise EventError("payload: seq is not a whole number")
+    if (seq == 0) != (prev is None) or (prev is not None and not _matches(_DIGEST, prev)):
+        raise EventError("payload: prev is not a SHA-256 in base64url (or null for the first event)")
+    if not _matches(_UUID7, p["id"]) or (call is not None and not _matches(_UUID7, call)):
+        raise EventError("payload: id or call is not a UUIDv7 in lower case")
+    if not _matches(_TIME, p["time"]):
+        raise EventError("payload: time is not UTC with microseconds")
+    if not _matches(_TYPE, p["type"]) or not isinstance(p["log"], str) or not isinstance(p["data"], dict):
+        raise EventError("payload: type, log or data has the wrong form")
+
+
+def _check_digests(sd: object, algorithm: object) -> None:
+    if algorithm != "sha-256":
+        raise EventError(f"payload: _sd_alg is {algorithm!r}, not 'sha-256'")
+    if not isinstance(sd, list) or not sd or not all(_matches(_DIGEST, d) for d in sd):
+        raise EventError("payload: _sd is not a list of SHA-256 digests")
+    if sorted(set(sd)) != sd:
+        raise EventError("payload: _sd is not sorted, or has a digest twice")
+
+
+def _matches(pattern: re.Pattern[str], value: object) -> bool:
+    return isinstance(value, str) and pattern.fullmatch(value) is not None
