@@ -93,7 +93,7 @@ _ALL = [
     _type("call.lost", "the worker vanished with the call; written by the ledger", {**_REASON}),
     _type("leg.held", "the far end put this leg on hold", _PARTY),
     _type("leg.resumed", "the far end took this leg off hold", _PARTY),
-    _type("leg.renegotiated", "the far end changed the media of this leg", _PARTY),
+    _type("leg.renegotiated", "the far end changed the media of this leg", {**_PARTY, "key_paths": _SENT["key_paths"]}),
     _type("party.joined", "a party's leg is up", _PARTY, {"address": "SIP URI of the party"}),
     _type("party.left", "a party's leg is gone", {**_PARTY, **_REASON}),
     # -- notice and consent --

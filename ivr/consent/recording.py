@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How the recording follows the standings. It asks the one gate after every input and does what the answer says."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from ivr.consent.effects import (
+    Blocked,
+    Effect,
+    EraseRecording,
+    Message,
+    PauseRecording,
+    Permit,
+    ResumeRecording,
+    Say,
+    StartRecording,
+    StopRecording,
+)
+from ivr.consent.inputs import (
+    CALLER,
+    Expired,
+    Input,
+    LedgerLost,
+    PermitAcknowledged,
+    RecorderFailed,
+    RecorderStarted,
+    RecorderStopped,
+    Timer,
+)
+from ivr.consent.permit import Answer, Verdict, may_record
+from ivr.consent.policy import OnWithdraw
+from ivr.consent.state import Recording, Standing, State
+
+Result = tuple[State, list[Effect]]
+
+_OPEN = frozenset({Recording.OPENING, Recording.RUNNING, Recording.PAUSED})
+_ENDS = frozenset({Recording.STOPPING, Recording.DENIED})
+_ASKING = frozenset({Recording.AWAITING_PERMIT, Recording.PERMITTED})
+
+
+def follow(before: State, state: State, event: Input) -> Result:
+    """The recording's answer to an input whose effect on the standings is already in `state`."""
+    told, effects = _told(state, event)
+    obeyed, more = _obey(told, may_record(told))
+    return obeyed, [*effects, *more, *_erase(before, obeyed), *_announce(before, obeyed)]
+
+
+def _told(state: State, event: Input) -> Result:
+    """What the recorder, the ledger and the timers report."""
+    match event:
+        case PermitAcknowledged(number) if state.recording is Recording.AWAITING_PERMIT and number == state.number:
+            return replace(state, recording=Recording.PERMITTED), []
+        case RecorderStarted(number) if state.recording is Recording.OPENING and number == state.number:
+            return replace(state, recording=Recording.RUNNING), []
+        case RecorderStopped(number) if state.recording is Recording.STOPPING and number == state.number:
+            return replace(state, recording=Recording.DENIED if state.reason else Recording.IDLE), []
+        case RecorderFailed(number, reason) if number == state.number and state.recording in _OPEN:
+            return _stop(replace(state, reason=reason), reason)
+        case LedgerLost(reason) if state.recording in _ASKING:
+            return replace(state, recording=Recording.DENIED, reason=reason), [Blocked(reason)]
+        case Expired(Timer.PERMIT):
+            return replace(state, recording=Recording.DENIED, reason="ledger"), [Blocked("ledger")]
+        case LedgerLost(reason) if state.recording in _OPEN:
+            return _stop(replace(state, reason=reason), reason)
+        case Expired(Timer.START):
+            return _stop(replace(state, reason="start_timeout"), "start_timeout")
+        case Expired(Timer.STOP):
+            return replace(state, recording=Recording.DENIED, reason="stop_timeout"), [Blocked("stop_timeout")]
+    return state, []
+
+
+def _obey(state: State, verdict: Verdict) -> Result:
+    return _BY_STATE[state.recording](state, verdict)
+
+
+def _idle(state: State, verdict: Verdict) -> Result:
+    if verdict.answer is Answer.YES:
+        number = state.number + 1
+        parties = state.present
+        asking = replace(state, recording=Recording.AWAITING_PERMIT, number=number, permit_parties=parties)
+        return asking, [Permit(number, parties, verdict.reason)]
+    if verdict.answer is Answer.NO:
+        blocked: list[Effect] = [Blocked(verdict.reason)] if verdict.technical else []
+        return replace(state, recording=Recording.DENIED), blocked
+    return state, []
+
+
+def _asking(state: State, verdict: Verdict) -> Result:
+    """A permit is on its way or there. It is dropped when the parties it names are no longer those on the line."""
+    if verdict.answer is Answer.NO or state.present != state.permit_parties:
+        return _idle(replace(state, recording=Recording.IDLE), verdict)
+    if verdict.answer is Answer.YES and state.recording is Recording.PERMITTED:
+        return replace(state, recording=Recording.OPENING), [StartRecording(state.number)]
+    return state, []
+
+
+def _open(state: State, verdict: Verdict) -> Result:
+    if verdict.answer is Answer.NO:
+        return _stop(state, verdict.reason)
+    gone = set(state.permit_parties) - set(state.present)
+    if gone:
+        return _stop(state, "party_left")
+    if verdict.answer is Answer.WAIT:
+        if state.recording is Recording.RUNNING:
+            pause = PauseRecording(state.number, verdict.reason)
+            return replace(state, recording=Recording.PAUSED), [pause]
+        return state, []
+    if state.present != state.permit_parties:
+        return _stop(state, "parties_changed")  # a newcomer who is cleared needs a permit that names them
+    if state.recording is Recording.PAUSED:
+        return replace(state, recording=Recording.RUNNING), [ResumeRecording(state.number)]
+    return state, []
+
+
+def _stay(state: State, _verdict: Verdict) -> Result:
+    return state, []
+
+
+_BY_STATE: dict[Recording, Callable[[State, Verdict], Result]] = {
+    Recording.IDLE: _idle,
+    Recording.AWAITING_PERMIT: _asking,
+    Recording.PERMITTED: _asking,
+    Recording.OPENING: _open,
+    Recording.RUNNING: _open,
+    Recording.PAUSED: _open,
+    Recording.STOPPING: _stay,
+    Recording.DENIED: _stay,
+}
+
+
+def _stop(state: State, reason: str) -> Result:
+    policy = state.policy
+    withdrawn = Standing.WITHDRAWN in dict(state.parties).values()
+    erase = withdrawn and policy is not None and policy.on_withdraw is OnWithdraw.ERASE
+    return replace(state, recording=Recording.STOPPING), [StopRecording(state.number, reason, erase)]
+
+
+def _withdrew(before: State, after: State) -> bool:
+    standings = dict(before.parties)
+    return any(s is Standing.WITHDRAWN and standings.get(p) is not s for p, s in after.parties)
+
+
+def _erase(before: State, after: State) -> list[Effect]:
+    """A withdrawal that erases reaches every recording of this call, not only the one that is open."""
+    if not _withdrew(before, after) or after.policy is None or after.policy.on_withdraw is not OnWithdraw.ERASE:
+        return []
+    closed = after.number - 1 if before.recording in _OPEN else after.number
+    return [EraseRecording(number) for number in range(1, closed + 1)]
+
+
+def _announce(before: State, after: State) -> list[Effect]:
+    """Whoever was told that the call is recorded hears at once when that is no longer so."""
+    if after.caller is Standing.LEFT:
+        return []
+    effects: list[Effect] = []
+    ran = before.recording in _OPEN or before.recording is Recording.STOPPING
+    withdrew = _withdrew(before, after)
+    if withdrew:
+        effects.append(Say(CALLER, _farewell(after, ran)))
+    ends = before.recording not in (after.recording, Recording.STOPPING) and after.recording in _ENDS
+    if withdrew or (ends and (after.reason or may_record(after).answer is Answer.NO)):
+        message = Message.AGENT_RECORDING_STOPPED if ran else Message.AGENT_NOT_RECORDED
+        told = (Standing.CLEARED, Standing.WITHDRAWN)
+        effects += [Say(party, message) for party, s in after.parties if party != CALLER and s in told]
+    return effects
+
+
+def _farewell(state: State, ran: bool) -> Message:
+    if not ran:
+        return Message.NOT_RECORDED
+    erase = state.policy is not None and state.policy.on_withdraw is OnWithdraw.ERASE
+    return Message.RECORDING_STOPPED_ERASED if erase else Message.RECORDING_STOPPED
