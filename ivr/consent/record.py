@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How inputs and decisions of the machine stand in the log, and back. Shared by what writes calls and what replays them.
+"""How inputs and decisions of the machine stand in the log, and back: shared by those who write and who replay.
 
 Each input has one event type, so replay can feed the machine exactly what it was told. Facts that only a reader
 needs (hashes, packets) ride along in the same event and are ignored here.
