@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Files that are either whole and on the disk, or not there.
+
+The order is the point: data before name, name before "done". A crash between two steps leaves at worst a temporary
+file, whose name `is_leftover` knows; a file under its final name is always complete.
+"""
+
+import os
+import secrets
+from pathlib import Path
+
+from ivr.vault.errors import VaultExists, from_os_error
+
+_TEMP_MARK = ".assent-part-"
+
+
+def is_leftover(name: str) -> bool:
+    """Whether a file of this name is what a crash left of a write that never finished."""
+    return name.startswith(".") and _TEMP_MARK in name
+
+
+def write_durably(path: Path, data: bytes, *, replace: bool = False) -> None:
+    """Write `data` to `path` (mode 0600) so that it survives power loss once this returns.
+
+    Raises VaultExists when the file is there and `replace` is false, VaultFull or VaultUnwritable when the system
+    refuses; then neither the file nor a temporary one remains (with `replace`, the old file stays unless the very last
+    step, the directory's fsync, is what failed).
+    """
+    if not replace and os.path.lexists(path):
+        raise VaultExists("exists already", path)
+    temp = path.with_name(f".{path.name}{_TEMP_MARK}{secrets.token_hex(4)}")
+    renamed = False
+    try:
+        _write_new(temp, data)
+        os.rename(temp, path)
+        renamed = True
+        sync_folder(path.parent)
+    except OSError as error:
+        # A name that may not outlast a power cut was never promised: take it back, so that "failed" means "not there".
+        _discard(path if renamed and not replace else temp)
+        raise from_os_error(error, "write", path) from error
+
+
+def _write_new(path: Path, data: bytes) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    handle = os.open(path, flags, 0o600)
+    try:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(handle, rest) :]
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _discard(path: Path) -> None:
+    # Already on the way out with the real error: what cannot be removed now is named by `is_leftover` later.
+    try:
+        os.unlink(path)
+    except OSError:
+        return
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in `folder` durable. Raises OSError."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def make_folder(path: Path, *, exclusive: bool = False) -> None:
+    """Create one folder (0700) durably. Its parent must exist. `exclusive`: it must not be there yet.
+
+    Raises VaultExists, VaultFull or VaultUnwritable.
+    """
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError as error:
+        if exclusive or not path.is_dir():
+            raise VaultExists("exists already", path) from error
+        # Somebody else's mkdir may not be durable yet; the fsync below covers it too.
+    except OSError as error:
+        raise from_os_error(error, "create the folder", path) from error
+    try:
+        sync_folder(path.parent)
+    except OSError as error:
+        raise from_os_error(error, "create the folder", path) from error
+
+
+def remove_durably(path: Path) -> bool:
+    """Remove a file so that it stays removed after power loss. False when it was not there."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise from_os_error(error, "remove", path) from error
+    try:
+        sync_folder(path.parent)
+    except OSError as error:
+        raise from_os_error(error, "remove", path) from error
+    return True
+
+
+def overwrite_and_remove(path: Path) -> bool:
+    """Like `remove_durably`, with zeros written over the contents first. False when it was not there.
+
+    The zeros reach the old blocks on a plain file system on a plain disk. Snapshots, copy-on-write file systems and
+    flash translation may keep them: erasure rests on the key being sealed as well, not on this alone.
+    """
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise from_os_error(error, "overwrite", path) from error
+    try:
+        os.pwrite(handle, bytes(os.fstat(handle).st_size), 0)
+        os.fsync(handle)
+    except OSError:
+        # A disk that cannot be written may still unlink; that is the part which counts, and it reports its own failure.
+        pass
+    finally:
+        os.close(handle)
+    return remove_durably(path)

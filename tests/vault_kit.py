@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Real permits, keys and audio for the vault's tests."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pyrage import x25519
+
+from ivr.ledger.event import Event, sign
+from ivr.ledger.ids import uuid7
+from ivr.ledger.keys import LedgerKey
+from ivr.ledger.note import VKey
+from ivr.ledger.permit import VerifiedPermit, verify_permit
+from ivr.vault.segments import Audio
+from ivr.vault.store import RecordingStore
+
+LEDGER = LedgerKey.of("test.example/log", Ed25519PrivateKey.generate())
+
+
+def permit_token(call: str, recording: str, *, parties: tuple[str, ...] = ("caller", "agent-1")) -> tuple[str, VKey]:
+    """A `recording.permitted` event signed by a real key, and that key."""
+    data = {"recording": recording, "parties": list(parties), "number": 1, "reason": "cleared", "at_ms": 1000}
+    event = Event(
+        LEDGER.vkey.name, 0, None, uuid7(), "2026-01-02T12:15:30.123456Z", call, "recording.permitted", data
+    )
+    return sign(event, {}, LEDGER.kid, LEDGER.sign).jws, LEDGER.vkey
+
+
+def permit(*, parties: tuple[str, ...] = ("caller", "agent-1")) -> VerifiedPermit:
+    """A verified permit of a fresh call."""
+    call = uuid7()
+    jws, vkey = permit_token(call, uuid7(), parties=parties)
+    return verify_permit(jws, vkey, call=call)
+
+
+@dataclass(frozen=True)
+class Vault:
+    """A store in a folder of its own, and the officer's identity file."""
+
+    store: RecordingStore
+    officer: Path
+    recipients: Path
+
+
+def vault(folder: Path, *, min_free_bytes: int = 0) -> Vault:
+    """Create keys and folders as `ivr init` would."""
+    folder.mkdir(parents=True, exist_ok=True)
+    officer = x25519.Identity.generate()
+    (folder / "officer.age").write_text(f"# the officer's\n\n{officer}\n")
+    (folder / "recipients.txt").write_text(f"# who opens recordings\n{officer.to_public()}\n")
+    for name in ("recordings", "keystore"):
+        (folder / name).mkdir(mode=0o700)
+    store = RecordingStore(
+        folder / "recordings", folder / "keystore", folder / "recipients.txt", min_free_bytes=min_free_bytes
+    )
+    return Vault(store, folder / "officer.age", folder / "recipients.txt")
+
+
+def noise(samples: int, seed: int = 0) -> Audio:
+    """Samples that occur nowhere by chance."""
+    return np.random.default_rng(seed).integers(-20000, 20000, samples, dtype=np.int16)
