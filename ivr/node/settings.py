@@ -1,0 +1,282 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""server.yaml: every setting with its meaning, unit and default. docs/reference/settings.md is generated from this."""
+
+from enum import StrEnum
+from ipaddress import IPv4Address, ip_address
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from annotated_types import Ge, Le, MinLen
+from pydantic import AfterValidator, Field, PrivateAttr, WithJsonSchema, model_validator
+
+from ivr.flow.duration import Duration
+from ivr.flow.place import FileError, Mistake, Place
+from ivr.flow.values import BesideFile, Language
+from ivr.flow.yamlfile import Node, Rules, load_model, rule_error
+
+FILE = "server.yaml"
+
+
+def _ipv4(text: str) -> str:
+    try:
+        address = ip_address(text)
+    except ValueError as error:
+        raise rule_error(f"{text!r} is not an IP address", "an IPv4 address such as 192.0.2.10") from error
+    if not isinstance(address, IPv4Address):
+        raise rule_error(f"{text!r} is IPv6, which the SIP stack was built without", "an IPv4 address")
+    return text
+
+
+Ipv4 = Annotated[str, AfterValidator(_ipv4), WithJsonSchema({"type": "string", "format": "ipv4"})]
+Port = Annotated[int, Ge(1), Le(65535)]
+
+
+def _no_repeats(rules: Rules, name: str, values: tuple[StrEnum, ...]) -> None:
+    for index, value in enumerate(values):
+        if value in values[:index]:
+            rules.refuse((name, index), f"{value} is listed twice", "each one once")
+
+
+class Codec(StrEnum):
+    """An audio codec, by its RTP name."""
+
+    PCMU = "PCMU"
+    PCMA = "PCMA"
+    G722 = "G722"
+
+
+class Transport(StrEnum):
+    """How SIP messages travel. TLS ends at the edge."""
+
+    UDP = "udp"
+    TCP = "tcp"
+
+
+class LogLevel(StrEnum):
+    """The least important lines that are written."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class LogFormat(StrEnum):
+    """What a log line looks like."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class Sip(Node):
+    """How calls reach this server."""
+
+    address: Ipv4 = "127.0.0.1"
+    """The address that SIP listens on; 0.0.0.0 for every one of this machine."""
+    port: Port = 5060
+    """The port that SIP listens on."""
+    transports: Annotated[tuple[Transport, ...], MinLen(1)] = (Transport.UDP, Transport.TCP)
+    """The transports that SIP listens on: udp, tcp or both."""
+    user_agent: Annotated[str, MinLen(1)] = "Assent"
+    """The name in the User-Agent header."""
+    codecs: Annotated[tuple[Codec, ...], MinLen(1)] = (Codec.PCMA, Codec.PCMU, Codec.G722)
+    """The codecs that are offered, the preferred one first. A caller with none of them gets 488."""
+    info_dtmf: bool = True
+    """Whether keys sent as SIP INFO count."""
+    inband_dtmf: bool = False
+    """Whether keys are listened for in the audio of a G.711 leg without telephone-event. Costs 1 % of a core a leg."""
+
+    @model_validator(mode="after")
+    def _rules(self) -> Self:
+        rules = Rules()
+        _no_repeats(rules, "codecs", self.codecs)
+        _no_repeats(rules, "transports", self.transports)
+        rules.done("Sip")
+        return self
+
+
+class Media(Node):
+    """How audio reaches this server."""
+
+    address: Ipv4 = "127.0.0.1"
+    """The address that RTP is bound to."""
+    public_address: Ipv4 | None = None
+    """The address written into SDP when it is another one (behind NAT). Default: the address RTP is bound to."""
+    port: Annotated[int, Ge(1024), Le(65534)] = 16000
+    """The first RTP port; even."""
+    port_range: Annotated[int, Ge(4), Le(64000)] = 200
+    """How many ports from the first one on may be used. A bridged call takes four."""
+
+    @model_validator(mode="after")
+    def _rules(self) -> Self:
+        rules = Rules()
+        if self.port % 2:
+            rules.refuse("port", f"port {self.port} is odd", "an even port: RTP takes it, RTCP the next (RFC 3550, 11)")
+        if self.port + self.port_range > 65536:
+            rules.refuse("port_range", f"{self.port_range} ports from {self.port} on end past 65535", "fewer")
+        if self.public_address == "0.0.0.0":
+            rules.refuse("public_address", "0.0.0.0 in SDP means on hold", "an address that callers can reach")
+        rules.done("Media")
+        return self
+
+
+class Limits(Node):
+    """How much, and how long."""
+
+    calls: Annotated[int, Ge(1), Le(2)] = 2
+    """Calls at a time in one worker; one more gets 486. At most 2: the SIP stack has four legs a process."""
+    drain_timeout: Duration = Duration(120_000)
+    """How long running calls may go on after SIGTERM."""
+    max_call_time: Duration = Duration(7_200_000)
+    """How long a call may last at most."""
+
+    @model_validator(mode="after")
+    def _rules(self) -> Self:
+        rules = Rules()
+        if self.max_call_time.ms < 10_000:
+            rules.refuse("max_call_time", f"calls of {self.max_call_time} end before a notice does", "at least 10s")
+        rules.done("Limits")
+        return self
+
+
+class Checkpoint(Node):
+    """When the ledger signs a checkpoint of its tree: after so many events or so much time, whichever is first."""
+
+    events: Annotated[int, Ge(1), Le(1_000_000)] = 1000
+    """After this many events."""
+    interval: Duration = Duration(60_000)
+    """After this time, when there was an event since the last one."""
+
+
+class Ledger(Node):
+    """The process that signs and stores events."""
+
+    socket: BesideFile = Path("run/ledger.sock")
+    """The Unix socket between worker and ledger."""
+    permit_timeout: Duration = Duration(500)
+    """How long a permit may take to be durable; after that the call is served unrecorded."""
+    checkpoint: Checkpoint = Checkpoint()
+    """When a checkpoint is signed."""
+
+    @model_validator(mode="after")
+    def _rules(self) -> Self:
+        rules = Rules()
+        if not 50 <= self.permit_timeout.ms <= 5_000:
+            rules.refuse("permit_timeout", f"a time-out of {self.permit_timeout}", "between 50ms and 5s")
+        rules.done("Ledger")
+        return self
+
+
+class Storage(Node):
+    """Where the log and the recordings are. Back up database and keystore apart from recordings."""
+
+    database: BesideFile = Path("data/log.sqlite")
+    """The SQLite file of the log."""
+    recordings: BesideFile = Path("data/recordings")
+    """The folder of sealed recordings."""
+    keystore: BesideFile = Path("data/keystore")
+    """The folder of the recordings' sealed secrets; without its secret a recording cannot be opened."""
+
+    @property
+    def url(self) -> str:
+        """The database as SQLAlchemy names it."""
+        return f"sqlite:///{self.database}"
+
+
+class KeyFiles(Node):
+    """The key files that `ivr init` creates."""
+
+    ledger: BesideFile = Path("keys/ledger.key")
+    """The signing key of the log (Ed25519, PEM); read by the ledger process alone."""
+    ledger_public: BesideFile = Path("keys/ledger.vkey")
+    """Its public half, as a C2SP verifier key; the one that auditors hold."""
+    pseudonym: BesideFile = Path("keys/pseudonym.key")
+    """The key of the pseudonyms under which a caller's number is found again."""
+    recipients: BesideFile = Path("keys/recipients.txt")
+    """The age recipients that can open recordings; their secret half belongs on another machine."""
+
+
+class Prompts(Node):
+    """How notices and prompts are spoken."""
+
+    engine: Annotated[str, MinLen(1)] = "espeak-ng"
+    """The speech engine."""
+    voices: dict[Language, str] = Field(default_factory=dict)
+    """The engine's voice by language. Default: the engine's own voice of that language."""
+    folder: BesideFile | None = None
+    """A folder of your own templates and recorded prompts, in place of the shipped ones."""
+    cache: BesideFile = Path("cache/prompts")
+    """The folder of rendered prompts, by content hash; may be emptied at any time."""
+
+
+class Log(Node):
+    """What the processes write to stderr. Consent events go to the ledger, not here."""
+
+    level: LogLevel = LogLevel.INFO
+    """The least important lines that are written: debug, info, warning or error."""
+    format: LogFormat = LogFormat.TEXT
+    """text for people, json for a collector."""
+
+
+class Settings(Node):
+    """A server's settings. Every path is read from the folder of server.yaml."""
+
+    sip: Sip = Field(default_factory=Sip)
+    """How calls reach this server."""
+    media: Media = Field(default_factory=Media)
+    """How audio reaches this server."""
+    limits: Limits = Field(default_factory=Limits)
+    """How much, and how long."""
+    ledger: Ledger = Field(default_factory=Ledger)
+    """The process that signs and stores events."""
+    storage: Storage = Field(default_factory=Storage)
+    """Where the log and the recordings are."""
+    keys: KeyFiles = Field(default_factory=KeyFiles)
+    """The key files."""
+    prompts: Prompts = Field(default_factory=Prompts)
+    """How notices and prompts are spoken."""
+    flows: BesideFile = Path("flows")
+    """The folder of flow files, or one such file."""
+    log: Log = Field(default_factory=Log)
+    """What the processes write to stderr."""
+
+    _folder: Path = PrivateAttr(default=Path())
+
+    @property
+    def folder(self) -> Path:
+        """The folder of server.yaml."""
+        return self._folder
+
+    @model_validator(mode="before")
+    @classmethod
+    def _whole(cls, value: Any) -> Any:
+        # Groups that are left out or empty are read as empty mappings, so that their default paths find the folder.
+        if value is None:
+            value = {}
+        if not isinstance(value, dict):
+            return value
+        groups = [name for name, field in cls.model_fields.items() if field.default_factory is not None]
+        return {**value, **{name: {} for name in groups if value.get(name) is None}}
+
+    @model_validator(mode="after")
+    def _rules(self) -> Self:
+        rules = Rules()
+        first, last = self.media.port, self.media.port + self.media.port_range - 1
+        if first <= self.sip.port <= last and self.sip.port != 0:
+            rules.refuse(("sip", "port"), f"port {self.sip.port} is inside the RTP ports {first} to {last}", "another")
+        if self.media.port_range < 4 * self.limits.calls:
+            what = f"{self.media.port_range} ports are too few for {self.limits.calls} bridged calls"
+            rules.refuse(("media", "port_range"), what, f"at least {4 * self.limits.calls}")
+        rules.done("Settings")
+        return self
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """The settings in `folder`/server.yaml, with absolute paths. Raises FileError with every mistake."""
+        file = folder.absolute() / FILE
+        if not file.is_file():
+            what = "there is no such file: this folder holds no server"
+            raise FileError([Mistake(Place(file, 1, 1), what, f"ivr init {folder}")])
+        settings, _ = load_model(file, cls)
+        settings._folder = file.parent
+        return settings
