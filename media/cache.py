@@ -60,7 +60,7 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True)
 class Tone:
-    """A made tone, by its name in `media.tones`: `ringback:GB`, `beep`."""
+    """A made tone, by its name in `media.tones`: `ringback:uk`, `beep`."""
 
     name: str
 

@@ -21,17 +21,18 @@ class Cadence:
 
 
 RINGBACK: dict[str, Cadence] = {
-    "DE": Cadence((425.0,), (1.0, 4.0)),
-    "ES": Cadence((425.0,), (1.5, 3.0)),
-    "FR": Cadence((440.0,), (1.5, 3.5)),
-    "GB": Cadence((400.0, 450.0), (0.4, 0.2, 0.4, 2.0)),
-    "US": Cadence((440.0, 480.0), (2.0, 4.0)),
+    "de": Cadence((425.0,), (1.0, 4.0)),
+    "es": Cadence((425.0,), (1.5, 3.0)),
+    "europe": Cadence((425.0,), (1.0, 4.0)),
+    "fr": Cadence((440.0,), (1.5, 3.5)),
+    "uk": Cadence((400.0, 450.0), (0.4, 0.2, 0.4, 2.0)),
+    "us": Cadence((440.0, 480.0), (2.0, 4.0)),
 }
 BEEP = Cadence((1400.0,), (0.25, 0.05))
 
 
 def tone(name: str, rate: int) -> Audio:
-    """`ringback:GB` or `beep`: one period, ending in silence, so that it loops. AudioError: unknown name."""
+    """`ringback:uk` or `beep`: one period, ending in silence, so that it loops. AudioError: unknown name."""
     kind, _, country = name.partition(":")
     if name == "beep":
         return cadenced(BEEP, rate)
