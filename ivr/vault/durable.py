@@ -7,6 +7,7 @@ file, whose name `is_leftover` knows; a file under its final name is always comp
 
 import os
 import secrets
+from collections.abc import Iterable
 from pathlib import Path
 
 from ivr.vault.errors import VaultExists, from_os_error
@@ -19,19 +20,19 @@ def is_leftover(name: str) -> bool:
     return name.startswith(".") and _TEMP_MARK in name
 
 
-def write_durably(path: Path, data: bytes, *, replace: bool = False) -> None:
-    """Write `data` to `path` (mode 0600) so that it survives power loss once this returns.
+def write_durably(path: Path, data: bytes | Iterable[bytes], *, replace: bool = False) -> None:
+    """Write `data` (or its parts, as they come) to `path`, mode 0600, so that it survives power loss once this returns.
 
     Raises VaultExists when the file is there and `replace` is false, VaultFull or VaultUnwritable when the system
     refuses; then neither the file nor a temporary one remains (with `replace`, the old file stays unless the very last
-    step, the directory's fsync, is what failed).
+    step, the directory's fsync, is what failed). What the parts themselves raise leaves nothing behind either.
     """
     if not replace and os.path.lexists(path):
         raise VaultExists("exists already", path)
     temp = path.with_name(f".{path.name}{_TEMP_MARK}{secrets.token_hex(4)}")
     renamed = False
     try:
-        _write_new(temp, data)
+        _write_new(temp, (data,) if isinstance(data, bytes) else data)
         os.rename(temp, path)
         renamed = True
         sync_folder(path.parent)
@@ -39,15 +40,19 @@ def write_durably(path: Path, data: bytes, *, replace: bool = False) -> None:
         # A name that may not outlast a power cut was never promised: take it back, so that "failed" means "not there".
         _discard(path if renamed and not replace else temp)
         raise from_os_error(error, "write", path) from error
+    except BaseException:
+        _discard(temp)
+        raise
 
 
-def _write_new(path: Path, data: bytes) -> None:
+def _write_new(path: Path, parts: Iterable[bytes]) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     handle = os.open(path, flags, 0o600)
     try:
-        rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(handle, rest) :]
+        for part in parts:
+            rest = memoryview(part)
+            while rest:
+                rest = rest[os.write(handle, rest) :]
         os.fsync(handle)
     finally:
         os.close(handle)

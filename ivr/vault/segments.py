@@ -44,6 +44,15 @@ class SegmentFact:
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """An unbroken stretch: its first sample and length in the recording, and the call's time (ms) when it began."""
+
+    at_ms: int
+    start: int
+    samples: int
+
+
+@dataclass(frozen=True, slots=True)
 class Label:
     """What is sealed in beside the audio. `at_ms` is the call's time of the segment's first sample."""
 

@@ -68,11 +68,14 @@ class RecordingStore:
         self,
         recordings: Path,
         keystore: Path,
-        recipients: Path | Recipients,
+        recipients: Path | Recipients | None,
         *,
         min_free_bytes: int = MIN_FREE_BYTES,
     ) -> None:
-        """Raises VaultError when a folder is missing, KeyFileError when the recipients cannot be used."""
+        """Without `recipients` the store can be read and erased from, but no recording can be made.
+
+        Raises VaultError when a folder is missing, KeyFileError when the recipients cannot be used.
+        """
         for folder in (recordings, keystore):
             if not folder.is_dir():
                 raise VaultUnwritable("no such folder", folder, "run `ivr init`, or correct `storage` in server.yaml")
@@ -117,6 +120,8 @@ class RecordingStore:
         recording of this id (a permit opens one recorder, once), VaultFull, VaultUnwritable.
         """
         folder, key_file = self.folder(call, recording), self.key_file(recording)
+        if self._recipients is None:
+            raise VaultError("opened for reading only", self.recordings)
         self.check_free()
         sealed, public = new_recording_key(self._recipients, f"recording {recording} of call {call}")
         write_durably(key_file, sealed)

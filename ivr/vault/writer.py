@@ -15,7 +15,7 @@ import numpy as np
 from ivr.ledger.permit import VerifiedPermit
 from ivr.vault.errors import VaultClosed, VaultError, VaultTooSlow
 from ivr.vault.sealer import Sealer
-from ivr.vault.segments import MAX_SEGMENT_MS, Audio, SegmentFact
+from ivr.vault.segments import MAX_SEGMENT_MS, Audio, SegmentFact, Span
 from ivr.vault.store import Erasure, RecordingStore
 from ivr.vault.tail import Tail
 
@@ -27,15 +27,6 @@ SEAL_AT_MS = 1600
 
 MAX_BACKLOG_MS = 4000
 """Audio that may wait for a stalled disk before the recording is given up."""
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """An unbroken stretch: its first sample and length in the recording, and the call's time (ms) when it began."""
-
-    at_ms: int
-    start: int
-    samples: int
 
 
 @dataclass(frozen=True, slots=True)
