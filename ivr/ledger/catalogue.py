@@ -171,6 +171,15 @@ _ALL = [
     _type("recording.paused", "no sample is kept from here on", {"number": "n-th permit of the call", **_REASON}),
     _type("recording.resumed", "samples are kept again", {"number": "n-th permit of the call"}),
     _type(
+        "recording.sealed",
+        "segments closed and on disk; a log entry holds 64 KiB, so long recordings say so as they go",
+        {
+            **_RECORDING,
+            "number": "n-th permit of the call",
+            "segments": "list of {n, start, samples, sha256, bytes}, each segment once in all events",
+        },
+    ),
+    _type(
         "recording.stopped",
         "closed; what was kept",
         {
