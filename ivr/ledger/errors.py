@@ -24,3 +24,7 @@ class LedgerUnavailable(LedgerError):
 
 class LedgerFatal(LedgerError):
     """The store could not write (disk full, I/O error, foreign change). Nothing that waited is acknowledged."""
+
+
+class LedgerConflict(LedgerError):
+    """An event id that the log already holds. Nothing of the transaction was written."""

@@ -1,0 +1,253 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The worker's side of the ledger: appends in order, waits for durability, survives a restart of the ledger."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ivr.ledger.canonical import Json
+from ivr.ledger.errors import LedgerRefused, LedgerUnavailable
+from ivr.ledger.ids import uuid7
+from ivr.ledger.protocol import FATAL, VERSION, Ack, ProtocolError, Unpacker, pack
+
+__all__ = ["Ack", "LedgerClient", "LedgerRefused", "LedgerUnavailable"]
+
+_log = logging.getLogger(__name__)
+
+MAX_QUEUE = 20_000
+BACKOFF_S = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+CLOSE_S = 5.0
+HELLO_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    message: dict[str, Any]
+    done: "asyncio.Future[Ack]"
+    queue: bool
+
+
+class LedgerClient:
+    """One connection that is made again when it drops. Owned by one event loop; not for other threads."""
+
+    def __init__(self, socket: Path, worker: str, role: str, live_calls: Callable[[], list[str]]) -> None:
+        self._socket = socket
+        self._worker = worker
+        self._role = role
+        self._live_calls = live_calls
+        self._pending: dict[int, _Pending] = {}
+        self._next = 0
+        self._line: _Line | None = None
+        self._closing = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._task: asyncio.Task[None] | None = None
+        self.on_state: Callable[[bool], None] | None = None
+        self.on_lost: Callable[[list[str]], None] | None = None
+
+    @classmethod
+    async def connect(
+        cls,
+        socket: Path,
+        worker: str,
+        *,
+        live_calls: Callable[[], list[str]] = list,
+        role: Literal["worker", "tool"] = "worker",
+        wait: float = 0.0,
+    ) -> "LedgerClient":
+        """Connect, trying for `wait` seconds. Raises LedgerUnavailable. Later drops are mended in the background.
+
+        `live_calls` is asked at each connection: calls the worker still drives, so that they are not taken for lost.
+        """
+        client = cls(socket, worker, role, live_calls)
+        deadline = asyncio.get_running_loop().time() + wait
+        while True:
+            try:
+                await client._open()
+                break
+            except (OSError, ProtocolError, TimeoutError) as error:
+                if asyncio.get_running_loop().time() >= deadline:
+                    raise LedgerUnavailable(f"no ledger at {socket}: {error or 'no answer'}") from None
+                await asyncio.sleep(BACKOFF_S[0])
+        client._task = asyncio.create_task(client._keep())
+        return client
+
+    @property
+    def connected(self) -> bool:
+        """Whether an append would be sent now."""
+        return self._line is not None and not self._line.lost.done()
+
+    def append(
+        self,
+        type: str,
+        *,
+        call: str | None,
+        data: Mapping[str, Json],
+        personal: Mapping[str, Json] | None = None,
+        queue: bool = True,
+    ) -> "asyncio.Future[Ack]":
+        """Send an event; the future resolves when it is durable, or fails with LedgerRefused/LedgerUnavailable.
+
+        `queue=True`: kept in order while disconnected and sent again after a reconnect, under the same id, so that it
+        is in the log once. `queue=False` (permits): fails at once when not connected or when the connection drops.
+        """
+        done: asyncio.Future[Ack] = asyncio.get_running_loop().create_future()
+        # Many events are sent without anybody awaiting them; their failures are logged here.
+        done.add_done_callback(_retrieved)
+        if self._closing or (not queue and not self.connected):
+            done.set_exception(LedgerUnavailable(f"{type}: not connected to the ledger"))
+            return done
+        if len(self._pending) >= MAX_QUEUE:
+            done.set_exception(LedgerUnavailable(f"{type}: {MAX_QUEUE} events wait for the ledger already"))
+            return done
+        self._next += 1
+        message: dict[str, Any] = {"op": "append", "n": self._next, "id": uuid7(), "type": type, "call": call}
+        message |= {"data": dict(data), "personal": dict(personal or {})}
+        try:
+            frame = pack(message)
+        except ProtocolError as error:
+            done.set_exception(LedgerRefused("invalid", f"{type}: {error}"))
+            return done
+        self._pending[self._next] = _Pending(message, done, queue)
+        self._idle.clear()
+        if self._line is not None:
+            self._line.write(frame)
+        return done
+
+    async def close(self, timeout: float = CLOSE_S) -> None:
+        """Wait for what is queued (at most `timeout` seconds), then close. What is left fails."""
+        self._closing = True
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), timeout)
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+        if self._line is not None:
+            self._line.shut()
+            await self._line.lost
+        self._fail(lambda _pending: True)
+
+    async def _open(self) -> None:
+        """Connect, say hello, send again what was not acknowledged."""
+        line = _Line(self._answered)
+        await asyncio.get_running_loop().create_unix_connection(lambda: line, str(self._socket))
+        try:
+            hello = {"op": "hello", "v": VERSION, "worker": self._worker, "role": self._role}
+            line.write(pack(hello | {"live": self._live_calls()}))
+            lost = await asyncio.wait_for(line.welcome, HELLO_S)
+        except BaseException:
+            line.shut()
+            raise
+        for pending in self._pending.values():
+            line.write(pack(pending.message | {"again": True}))
+        self._line = line
+        if lost and self.on_lost is not None:
+            self.on_lost(lost)
+        self._state(True)
+
+    async def _keep(self) -> None:
+        """Wait for the connection to drop, make it again, for ever."""
+        while True:
+            if self._line is not None:
+                await self._line.lost
+                self._line = None
+                self._fail(lambda pending: not pending.queue)
+                self._state(False)
+            attempt = 0
+            while self._line is None:
+                try:
+                    await self._open()
+                except (OSError, ProtocolError, TimeoutError):
+                    await asyncio.sleep(BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)])
+                    attempt += 1
+
+    def _answered(self, message: dict[str, Any]) -> None:
+        pending = self._pending.get(message["n"])
+        if pending is None:
+            return
+        fatal = message["op"] == "refused" and message["code"] == FATAL
+        if fatal and pending.queue:
+            # Not durable and not wrong: it stays, and goes out again when a ledger is back.
+            return
+        self._drop(message["n"])
+        if pending.done.done():
+            return
+        if message["op"] == "ack":
+            pending.done.set_result(Ack(message["seq"], message["id"], message["time"], message["jws"]))
+        elif fatal:
+            pending.done.set_exception(LedgerUnavailable(message["message"]))
+        else:
+            _log.error("the ledger refused an event: %s", message["message"])
+            pending.done.set_exception(LedgerRefused(message["code"], message["message"]))
+
+    def _fail(self, which: Callable[[_Pending], bool]) -> None:
+        for n, pending in list(self._pending.items()):
+            if which(pending):
+                self._drop(n)
+                if not pending.done.done():
+                    kind = pending.message["type"]
+                    pending.done.set_exception(LedgerUnavailable(f"{kind}: the ledger is gone"))
+
+    def _drop(self, n: int) -> None:
+        del self._pending[n]
+        if not self._pending:
+            self._idle.set()
+
+    def _state(self, connected: bool) -> None:
+        if self.on_state is not None:
+            self.on_state(connected)
+
+
+class _Line(asyncio.Protocol):
+    """One connection to the ledger."""
+
+    def __init__(self, answered: Callable[[dict[str, Any]], None]) -> None:
+        self._answered = answered
+        self._unpacker = Unpacker()
+        self._transport: asyncio.Transport | None = None
+        loop = asyncio.get_running_loop()
+        self.welcome: asyncio.Future[list[str]] = loop.create_future()
+        self.lost: asyncio.Future[None] = loop.create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if isinstance(transport, asyncio.Transport):
+            self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            for message in self._unpacker.feed(data):
+                if message["op"] == "welcome" and not self.welcome.done():
+                    self.welcome.set_result(list(message["lost"]))
+                elif message["op"] in ("ack", "refused"):
+                    self._answered(message)
+                else:
+                    raise ProtocolError(f"{message['op']!r} was not expected here")
+        except (ProtocolError, KeyError) as error:
+            _log.error("the ledger's answer makes no sense, connecting again: %s", error)
+            self.shut()
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        self._transport = None
+        if not self.welcome.done():
+            self.welcome.set_exception(ProtocolError("the ledger closed the connection (is this user allowed?)"))
+            self.welcome.exception()
+        if not self.lost.done():
+            self.lost.set_result(None)
+
+    def write(self, frame: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(frame)
+
+    def shut(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+
+def _retrieved(done: "asyncio.Future[Ack]") -> None:
+    if not done.cancelled():
+        done.exception()

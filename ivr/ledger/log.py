@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The log: gives events their place, signs them, grows the tree, and makes batch and checkpoint durable together."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ivr.ledger.canonical import Json
+from ivr.ledger.errors import LedgerFatal, LedgerMissing
+from ivr.ledger.event import Event, EventError, Signed, header_segment, jws_hash, sign, verify
+from ivr.ledger.ids import uuid7
+from ivr.ledger.keys import LedgerKey
+from ivr.ledger.note import Checkpoint, NoteError, open_checkpoint, sign_note
+from ivr.ledger.protocol import Ack
+from ivr.ledger.pseudonym import pseudonyms
+from ivr.ledger.store import CheckpointRow, DisclosureRow, EventRow, PseudonymRow, Store
+from ivr.ledger.tree import Frontier, leaf_hash
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An event before it has a place: what happened, to which call, and its personal fields."""
+
+    type: str
+    call: str | None
+    data: Mapping[str, Json]
+    personal: Mapping[str, Json] = field(default_factory=dict)
+    id: str = field(default_factory=uuid7)
+
+
+def utc_now() -> str:
+    """Wall clock, UTC, microseconds: the form of `time` in events. Sorts as text."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+class Log:
+    """The only thing that signs. One thread at a time; state changes only after the store has it on disk."""
+
+    def __init__(self, store: Store, key: LedgerKey, pseudonym_key: bytes, clock: Callable[[], str] = utc_now) -> None:
+        self._store = store
+        self._key = key
+        self._pseudonym_key = pseudonym_key
+        self._clock = clock
+        self._tree = Frontier.empty()
+        self._prev: str | None = None
+        self._time = ""
+        self._checkpointed = 0
+
+    @classmethod
+    def create(cls, path: Path, key: LedgerKey, pseudonym_key: bytes) -> "Log":
+        """A new log whose first events say so. Raises FileExistsError."""
+        store = Store.create(path, {"origin": key.vkey.name, "kid": key.kid})
+        log = cls(store, key, pseudonym_key)
+        log.append(
+            [
+                Entry("log.created", None, {"origin": key.vkey.name}),
+                Entry("key.added", None, {"kid": key.kid, "vkey": str(key.vkey)}),
+            ],
+            checkpoint=True,
+        )
+        return log
+
+    @classmethod
+    def open(cls, path: Path, key: LedgerKey, pseudonym_key: bytes, clock: Callable[[], str] = utc_now) -> "Log":
+        """Continue a log. Raises LedgerMissing (absent, other key) or LedgerFatal (it is not what was signed)."""
+        store = Store.open(path)
+        try:
+            log = cls(store, key, pseudonym_key, clock)
+            log._recover()
+        except BaseException:
+            store.close()
+            raise
+        return log
+
+    @property
+    def size(self) -> int:
+        """Number of events."""
+        return self._tree.size
+
+    @property
+    def unsealed(self) -> int:
+        """Events that no checkpoint covers yet."""
+        return self._tree.size - self._checkpointed
+
+    @property
+    def origin(self) -> str:
+        """The log's name."""
+        return self._key.vkey.name
+
+    def unfinished(self) -> list[tuple[EventRow, Event]]:
+        """The events of calls that an unclean stop left open, each with its payload, checked."""
+        header = header_segment(self._key.kid)
+        return [(row, self._verified(row, header)) for row in self._store.unfinished()]
+
+    def find(self, event_id: str) -> Ack | None:
+        """The acknowledgement of an event that is already in the log (its first one got lost)."""
+        row = self._store.by_id(event_id)
+        return Ack(row.seq, row.id, row.time, row.jws) if row else None
+
+    def append(self, entries: Sequence[Entry], *, checkpoint: bool = False) -> list[Ack]:
+        """Sign and store, in one transaction; returns when it is on disk. Raises LedgerFatal, EventError."""
+        tree, prev, time = self._tree.copy(), self._prev, max(self._clock(), self._time)
+        rows: list[EventRow] = []
+        disclosed: list[DisclosureRow] = []
+        named: list[PseudonymRow] = []
+        for entry in entries:
+            signed = self._sign(entry, tree.size, prev, time)
+            row = _row(signed)
+            rows.append(row)
+            disclosed += [DisclosureRow(row.seq, d.digest, d.name, d.text) for d in signed.disclosures]
+            named += [PseudonymRow(h, row.seq, n) for n, h in pseudonyms(entry.personal, self._pseudonym_key)]
+            tree.append(row.leaf)
+            prev = jws_hash(signed.jws.encode())
+        seal = self._checkpoint(tree, time) if checkpoint and tree.size > self._checkpointed else None
+        if rows or seal:
+            self._store.write(rows, disclosed, named, seal)
+        self._tree, self._prev, self._time = tree, prev, time
+        if seal:
+            self._checkpointed = seal.size
+        return [Ack(row.seq, row.id, row.time, row.jws) for row in rows]
+
+    def close(self) -> None:
+        """Release the store. A last checkpoint is the caller's decision."""
+        self._store.close()
+
+    def _sign(self, entry: Entry, seq: int, prev: str | None, time: str) -> Signed:
+        event = Event(self._key.vkey.name, seq, prev, entry.id, time, entry.call, entry.type, entry.data)
+        return sign(event, entry.personal, self._key.kid, self._key.sign)
+
+    def _checkpoint(self, tree: Frontier, time: str) -> CheckpointRow:
+        root = tree.root()
+        note = sign_note(Checkpoint(self._key.vkey.name, tree.size, root).text(), self._key.vkey, self._key.sign)
+        return CheckpointRow(tree.size, time, root, note, tree.to_bytes())
+
+    def _recover(self) -> None:
+        """Never extend what would not verify: the newest checkpoint, all after it, and the chain are checked."""
+        meta = self._store.meta()
+        if meta.get("origin") != self._key.vkey.name or meta.get("kid") != self._key.kid:
+            raise LedgerMissing(
+                f"{self._store.path} belongs to {meta.get('origin')} (key {meta.get('kid')}), "
+                f"the key on disk is {self._key.vkey.name} ({self._key.kid})"
+            )
+        sealed = self._store.newest_checkpoint()
+        if sealed is None:
+            raise LedgerFatal(f"{self._store.path} holds no checkpoint: it was changed, run: ivr log verify")
+        self._tree = self._trusted_tree(sealed)
+        self._checkpointed = sealed.size
+        header = header_segment(self._key.kid)
+        # One event before the checkpoint too: its hash is what the first one after it is chained to.
+        for row in self._store.since(sealed.size - 1):
+            event = self._verified(row, header)
+            if row.seq >= sealed.size:
+                if row.seq != self._tree.size or event.prev != self._prev:
+                    raise LedgerFatal(f"{self._store.path}: event {row.seq} is not chained to the one before it")
+                self._tree.append(row.leaf)
+            self._prev, self._time = jws_hash(row.jws.encode()), event.time
+        if self._prev is None:
+            raise LedgerFatal(f"{self._store.path}: event {sealed.size - 1} is missing, run: ivr log verify")
+
+    def _trusted_tree(self, sealed: CheckpointRow) -> Frontier:
+        try:
+            checkpoint = open_checkpoint(sealed.note, self._key.vkey)
+            tree = Frontier.from_bytes(sealed.size, sealed.frontier)
+        except (NoteError, ValueError) as error:
+            raise LedgerFatal(f"{self._store.path}: checkpoint {sealed.size}: {error}") from None
+        if (checkpoint.size, checkpoint.root) != (sealed.size, tree.root()):
+            raise LedgerFatal(f"{self._store.path}: checkpoint {sealed.size} is not of this tree")
+        return tree
+
+    def _verified(self, row: EventRow, header: bytes) -> Event:
+        jws = row.jws.encode()
+        try:
+            event = verify(jws, header, self._key.vkey.public)
+        except EventError as error:
+            raise LedgerFatal(f"{self._store.path}: event {row.seq}: {error}; run: ivr log verify") from None
+        if event.seq != row.seq or leaf_hash(jws) != row.leaf:
+            raise LedgerFatal(f"{self._store.path}: event {row.seq} is not the one that was signed there")
+        return event
+
+
+def _row(signed: Signed) -> EventRow:
+    event = signed.event
+    recording = event.data.get("recording")
+    return EventRow(
+        event.seq,
+        event.id,
+        event.call,
+        recording if isinstance(recording, str) else None,
+        event.type,
+        event.time,
+        signed.jws,
+        leaf_hash(signed.jws.encode()),
+    )

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What worker and ledger say to each other: JSON objects, each after its length as 4 bytes, big-endian.
+
+worker → ledger   {"op":"hello","v":1,"worker":NAME,"role":"worker"|"tool","live":[CALL,…]}
+                  {"op":"append","n":N,"id":UUID,"type":…,"call":…,"data":{…},"personal":{…},"again":BOOL}
+ledger → worker   {"op":"welcome","log":ORIGIN,"lost":[CALL,…]}
+                  {"op":"ack","n":N,"seq":…,"id":…,"time":…,"jws":…}
+                  {"op":"refused","n":N,"code":CODE,"message":…}
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+VERSION = 1
+MAX_FRAME = 256 * 1024
+_LENGTH = struct.Struct(">I")
+
+# Codes of "refused". All but FATAL mean that this event is wrong; FATAL means that nothing can be written.
+FATAL = "fatal"
+INVALID = "invalid"
+CALL_CLOSED = "call-closed"
+CALL_FOREIGN = "call-foreign"
+
+
+class ProtocolError(Exception):
+    """The other side does not speak this protocol; the connection is of no more use."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """A durable event: its place, id, the ledger's time, and the compact signed JWS without disclosures."""
+
+    seq: int
+    id: str
+    time: str
+    jws: str
+
+
+def pack(message: dict[str, Any]) -> bytes:
+    """One frame. Raises ProtocolError when it is too large or cannot be written as JSON."""
+    try:
+        body = orjson.dumps(message, option=orjson.OPT_STRICT_INTEGER)
+    except TypeError as error:
+        raise ProtocolError(f"cannot be sent: {error}") from None
+    if len(body) > MAX_FRAME:
+        raise ProtocolError(f"a message of {len(body)} bytes; the limit is {MAX_FRAME}")
+    return _LENGTH.pack(len(body)) + body
+
+
+class Unpacker:
+    """Cuts a byte stream into messages."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[dict[str, Any]]:
+        """The messages that `data` completes. Raises ProtocolError."""
+        buffer = self._buffer
+        buffer += data
+        start = 0
+        try:
+            while len(buffer) - start >= _LENGTH.size:
+                (length,) = _LENGTH.unpack_from(buffer, start)
+                if length > MAX_FRAME:
+                    raise ProtocolError(f"a message of {length} bytes; the limit is {MAX_FRAME}")
+                end = start + _LENGTH.size + length
+                if len(buffer) < end:
+                    return
+                body = bytes(buffer[start + _LENGTH.size : end])
+                start = end
+                yield _message(body)
+        finally:
+            del buffer[:start]
+
+
+def _message(body: bytes) -> dict[str, Any]:
+    try:
+        message = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise ProtocolError(f"not JSON: {error}") from None
+    if not isinstance(message, dict) or not isinstance(message.get("op"), str):
+        raise ProtocolError("not an object with an op")
+    return message

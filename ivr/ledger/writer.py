@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Group commit: events that arrive while a transaction is on its way to the disk share the next one.
+
+The event loop only collects; signing and writing happen in one thread, so reading and media never wait for a disk.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from time import monotonic
+
+from ivr.ledger.errors import LedgerConflict, LedgerError, LedgerFatal, LedgerRefused
+from ivr.ledger.log import Entry, Log
+from ivr.ledger.protocol import INVALID, Ack
+
+_log = logging.getLogger(__name__)
+
+MAX_BATCH = 512
+# (acknowledgement, None) once durable, or (None, why).
+Reply = Callable[[Ack | None, LedgerError | None], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    entry: Entry
+    replies: list[Reply]
+
+
+class GroupWriter:
+    """Owned by the event loop. After the first write error it refuses everything and `failed` is set."""
+
+    def __init__(self, log: Log, *, checkpoint_events: int, checkpoint_seconds: float) -> None:
+        self._log = log
+        self._every = checkpoint_events
+        self._seconds = checkpoint_seconds
+        self._queue: deque[_Waiting] = deque()
+        self._in_flight: dict[str, _Waiting] = {}
+        self._thread = ThreadPoolExecutor(1, "ledger-writer")
+        self._wake = asyncio.Event()
+        self._sealed_at = monotonic()
+        self._closing = False
+        self.failed: asyncio.Future[LedgerFatal] = asyncio.get_running_loop().create_future()
+        self._task = asyncio.create_task(self._run())
+
+    def put(self, entry: Entry, reply: Reply) -> None:
+        """Queue an entry; order is kept."""
+        if self.failed.done():
+            reply(None, self.failed.result())
+        elif entry.id in self._in_flight:
+            reply(None, _duplicate(entry))
+        else:
+            waiting = _Waiting(entry, [reply])
+            self._in_flight[entry.id] = waiting
+            self._queue.append(waiting)
+            self._wake.set()
+
+    def repeat(self, event_id: str, reply: Reply) -> bool:
+        """Answer for an event that is in the log or on its way there already. False when it is neither."""
+        waiting = self._in_flight.get(event_id)
+        if waiting is not None:
+            waiting.replies.append(reply)
+            return True
+        if self.failed.done():
+            return False
+        ack = self._log.find(event_id)
+        if ack is not None:
+            reply(ack, None)
+        return ack is not None
+
+    def tick(self) -> None:
+        """Called about once a second: makes a checkpoint when one is due."""
+        self._wake.set()
+
+    def fail(self, error: LedgerFatal) -> None:
+        """Acknowledge nothing any more. What waits is refused with the reason."""
+        if self.failed.done():
+            return
+        _log.critical("the log cannot be written, no event is acknowledged any more: %s", error)
+        self.failed.set_result(error)
+        waiting = list(self._in_flight.values())
+        self._in_flight.clear()
+        self._queue.clear()
+        self._wake.set()
+        for one in waiting:
+            _answer(one, None, error)
+
+    async def close(self) -> None:
+        """Write what is queued and a last checkpoint, then stop. Errors are in `failed`."""
+        self._closing = True
+        self._wake.set()
+        await self._task
+        self._thread.shutdown()
+
+    async def _run(self) -> None:
+        while not self.failed.done():
+            await self._wake.wait()
+            self._wake.clear()
+            while (self._queue or self._due()) and not self.failed.done():
+                await self._commit([self._queue.popleft() for _ in range(min(len(self._queue), MAX_BATCH))])
+            if self._closing:
+                return
+
+    async def _commit(self, batch: Sequence[_Waiting]) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            acks = await loop.run_in_executor(self._thread, self._write, [w.entry for w in batch])
+        except LedgerFatal as error:
+            self.fail(error)
+            return
+        except Exception as error:  # whatever it was, the batch is not durable: this must end in `failed`
+            self.fail(LedgerFatal(f"cannot append: {error!r}"))
+            return
+        for waiting, ack in zip(batch, acks, strict=True):
+            if self._in_flight.pop(waiting.entry.id, None) is not None:
+                _answer(waiting, ack, None if ack else _duplicate(waiting.entry))
+
+    def _due(self) -> bool:
+        unsealed = self._log.unsealed
+        old = self._closing or monotonic() - self._sealed_at >= self._seconds
+        return unsealed >= self._every or (unsealed > 0 and old)
+
+    def _write(self, entries: Sequence[Entry]) -> list[Ack | None]:
+        """In the writer thread. None for an entry whose id is in the log already."""
+        seal = self._log.unsealed + len(entries) >= self._every or self._due()
+        try:
+            acks: list[Ack | None] = list(self._log.append(entries, checkpoint=seal))
+        except LedgerConflict:
+            known = {entry.id for entry in entries if self._log.find(entry.id)}
+            fresh = iter(self._log.append([e for e in entries if e.id not in known], checkpoint=seal))
+            acks = [None if entry.id in known else next(fresh) for entry in entries]
+        if seal:
+            self._sealed_at = monotonic()
+        return acks
+
+
+def _answer(waiting: _Waiting, ack: Ack | None, error: LedgerError | None) -> None:
+    for reply in waiting.replies:
+        reply(ack, error)
+
+
+def _duplicate(entry: Entry) -> LedgerRefused:
+    return LedgerRefused(INVALID, f"{entry.type}: an event with the id {entry.id} is in the log already")
