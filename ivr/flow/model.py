@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Self, TypeAlias
 
 from annotated_types import MinLen
-from pydantic import model_validator
+from pydantic import GetJsonSchemaHandler, model_validator
+from pydantic_core import CoreSchema
 
 from ivr.flow.consent_step import Consent
 from ivr.flow.place import Place, nearest, one_of
@@ -52,6 +53,10 @@ class StepSpec(Node):
         if "hangup" in value and value["hangup"] is None:
             return {**value, "hangup": {}}
         return {verb: {} if settings is None and verb in verbs else settings for verb, settings in value.items()}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"anyOf": [{"const": "hangup"}, {**handler(schema), "minProperties": 1, "maxProperties": 1}]}
 
     @property
     def verb(self) -> str:

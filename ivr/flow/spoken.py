@@ -4,10 +4,11 @@
 from collections.abc import Mapping
 from typing import Any, Self
 
-from pydantic import ConfigDict, RootModel, model_validator
+from pydantic import ConfigDict, GetJsonSchemaHandler, RootModel, model_validator
+from pydantic_core import CoreSchema
 
 from ivr.flow.values import ANY, BesideFile, LocalText, Name, is_language
-from ivr.flow.yamlfile import Node, Rules
+from ivr.flow.yamlfile import Node, Rules, or_text
 
 
 class Prompt(Node):
@@ -40,6 +41,10 @@ class Prompt(Node):
             rules.refuse("transcript", "a transcript without a recorded file", "a file beside it, or text")
         rules.done("Prompt")
         return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return or_text(handler(schema), minLength=1)
 
 
 class RecordedNotice(Node):
@@ -75,3 +80,8 @@ class Notice(RootModel[dict[str, RecordedNotice]]):
     def get(self, language: str) -> RecordedNotice | None:
         """The notice for a language, or for its main language, or the one given without a language."""
         return self.root.get(language, self.root.get(language.partition("-")[0], self.root.get(ANY)))
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        one = handler(RecordedNotice.__pydantic_core_schema__)
+        return {"anyOf": [one, handler(schema)]}

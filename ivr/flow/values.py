@@ -157,8 +157,9 @@ def _beside_file(path: Path, info: ValidationInfo) -> Path:
     return Path(folder) / path if folder is not None else path
 
 
+NAME_PATTERN = f"^{_NAME.pattern}$"
 Key = Annotated[str, AfterValidator(_key), WithJsonSchema({"type": "string", "pattern": "^[0-9*#A-D]$"})]
-Name = Annotated[str, AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": f"^{_NAME.pattern}$"})]
+Name = Annotated[str, AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": NAME_PATTERN})]
 Language = Annotated[
     str, AfterValidator(_language), WithJsonSchema({"type": "string", "pattern": f"^{_LANGUAGE.pattern}$"})
 ]

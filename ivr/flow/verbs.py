@@ -5,13 +5,19 @@ from enum import StrEnum
 from typing import Annotated, Any, Self
 
 from annotated_types import Ge, Le, MinLen
-from pydantic import model_validator
+from pydantic import Field, GetJsonSchemaHandler, model_validator
+from pydantic_core import CoreSchema
 
 from ivr.flow.duration import Duration
 from ivr.flow.spoken import Prompt
 from ivr.flow.tones import RingBack
-from ivr.flow.values import Key, Name, SipUri
-from ivr.flow.yamlfile import Node, Rules
+from ivr.flow.values import NAME_PATTERN, Key, Name, SipUri
+from ivr.flow.yamlfile import Node, Rules, or_text
+
+
+def _also_boolean(schema: dict[str, Any]) -> None:
+    kept = {name: schema.pop(name) for name in ("$ref", "allOf", "enum", "type") if name in schema}
+    schema["anyOf"] = [{"type": "boolean"}, kept]
 
 
 class Record(StrEnum):
@@ -64,7 +70,7 @@ class Bridge(Node):
     """The section when no target answered: the way out for every reason that has no section of its own."""
     ring_time: Duration = Duration(20_000)
     """How long each target is rung."""
-    ring_back: RingBack = RingBack.EUROPE
+    ring_back: RingBack = Field(default=RingBack.EUROPE, json_schema_extra=_also_boolean)
     """The ring-back tone that the caller hears meanwhile: true (europe), false (none), or a country's tone."""
     record: Record = Record.CONSENT
     """consent: recorded when the consent step before decided so; never: not recorded."""
@@ -124,3 +130,7 @@ class Goto(Node):
     @classmethod
     def _short(cls, value: Any) -> Any:
         return {"section": value} if isinstance(value, str) else value
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return or_text(handler(schema), pattern=NAME_PATTERN)

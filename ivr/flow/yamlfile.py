@@ -29,6 +29,11 @@ class Node(BaseModel):
     )
 
 
+def or_text(schema: dict[str, Any], **text: Any) -> dict[str, Any]:
+    """The JSON Schema of a model that also has a short form in plain text."""
+    return {"anyOf": [{"type": "string", **text}, schema]}
+
+
 class Rules:
     """Collects what a model's own rules find, so that one validator reports all of it, each at its own key."""
 
