@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The pjsua2 call: its callbacks copy plain values into events and return. No policy, no blocking, nothing raised.
+
+Runs on PJSIP's thread. At DISCONNECTED every reference to the call is let go inside the callback, while the call still
+owns its id: ~Call() hangs up whatever call holds the id by then, so one reference kept too long kills a stranger's call.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pjsua2 as pj
+
+from ivr.sip import sdp
+from ivr.sip.events import Digit, DigitBy, Down, LegEvent, MediaChanged, PreferenceChanged, Ringing, Up
+
+log = logging.getLogger(__name__)
+
+Post = Callable[[LegEvent], None]
+
+
+class PjCall(pj.Call):  # type: ignore[misc]
+    """One leg as pjsua2 sees it. `post` hands an event to the event loop; `release` lets the last reference go."""
+
+    def __init__(self, account: pj.Account, call_id: int, post: Post, release: Callable[[], None]) -> None:
+        super().__init__(account, call_id)
+        self._post = post
+        self._release = release
+        self._up = False
+        self._confirmed = False
+        self._media: tuple[str, int, bool, bool] | None = None
+        self.record_aware = False
+        self.record_state: str | None = None
+        """What our SDP says of recording (a=record), or None to say nothing: the peer is not record-aware."""
+
+    # -- state ---------------------------------------------------------------------------------------------------
+
+    def onCallState(self, prm: Any) -> None:  # noqa: ARG002
+        """INVITE session state changed."""
+        try:
+            info = self.getInfo()
+            state, status, reason = info.state, info.lastStatusCode, info.lastReason
+            if state == pj.PJSIP_INV_STATE_EARLY and info.role == pj.PJSIP_ROLE_UAC:
+                self._post(Ringing(status))
+            elif state == pj.PJSIP_INV_STATE_CONFIRMED:
+                self._confirmed = True
+                self._maybe_up()
+            elif state == pj.PJSIP_INV_STATE_DISCONNECTED:
+                self._post(Down(status, reason))
+                self._let_go()
+        except Exception:
+            log.exception("call state callback")
+
+    def _let_go(self) -> None:
+        release, self._release, self._post = self._release, lambda: None, lambda event: None
+        release()
+
+    def onCallTsxState(self, prm: Any) -> None:
+        """A response to our INVITE tells whether the far end is record-aware."""
+        try:
+            state = prm.e.body.tsxState
+            if self._up or state.type != pj.PJSIP_EVENT_RX_MSG:
+                return
+            message = state.src.rdata.wholeMsg
+            if message.startswith("SIP/2.0 2"):
+                self.record_aware = self.record_aware or sdp.record_aware(message)
+        except Exception:
+            log.exception("transaction callback")
+
+    # -- media ---------------------------------------------------------------------------------------------------
+
+    def onCallMediaState(self, prm: Any) -> None:  # noqa: ARG002
+        """Negotiation took effect: the first makes the leg usable, later ones may be hold or a change."""
+        try:
+            media = self._read_media()
+            before, self._media = self._media, media
+            if not self._up:
+                self._maybe_up()
+            elif media is not None and media != before:
+                self._post(MediaChanged(held=media[3], telephone_event=media[2]))
+            elif media is not None:
+                # The same terms again are still a re-INVITE: whoever plays a notice must know.
+                self._post(MediaChanged(held=media[3], telephone_event=media[2]))
+        except Exception:
+            log.exception("media callback")
+
+    def _read_media(self) -> tuple[str, int, bool, bool] | None:
+        info = self.getInfo()  # kept in a variable: media of a temporary is freed memory
+        for index in range(len(info.media)):
+            media = info.media[index]
+            if media.type != pj.PJMEDIA_TYPE_AUDIO or media.status == pj.PJSUA_CALL_MEDIA_NONE:
+                continue
+            held = media.status != pj.PJSUA_CALL_MEDIA_ACTIVE
+            stream = self.getStreamInfo(index)
+            return stream.codecName, int(stream.codecClockRate), int(stream.audRxEventPt) > 0, held
+        return None
+
+    def _maybe_up(self) -> None:
+        if self._up or not self._confirmed or self._media is None:
+            return
+        self._up = True
+        codec, rate, event, held = self._media
+        self._post(Up(codec, rate, event, self.record_aware))
+        if held:
+            self._post(MediaChanged(held=True, telephone_event=event))
+
+    def onCallRxOffer(self, prm: Any) -> None:
+        """A later offer: only its recording preference is of interest, PJSIP negotiates the rest."""
+        try:
+            wish = sdp.record_preference(prm.offer.wholeSdp)
+            if wish is not None:
+                self._post(PreferenceChanged(wish))
+        except Exception:
+            log.exception("offer callback")
+
+    def onCallSdpCreated(self, prm: Any) -> None:
+        """Every offer and answer of ours carries the recording indication for a peer that understands it."""
+        try:
+            if self.record_state is not None:
+                prm.sdp.wholeSdp = sdp.with_record_attribute(prm.sdp.wholeSdp, self.record_state)
+        except Exception:
+            log.exception("SDP callback")
+
+    # -- keys ----------------------------------------------------------------------------------------------------
+
+    def onDtmfDigit(self, prm: Any) -> None:
+        """Fires on the first packet of an RFC 4733 event and for SIP INFO."""
+        try:
+            by = DigitBy.INFO if prm.method == pj.PJSUA_DTMF_METHOD_SIP_INFO else DigitBy.RFC4733
+            key = str(prm.digit)[:1].upper()
+            if key in "0123456789*#ABCD" and key:
+                self._post(Digit(key, by))
+        except Exception:
+            log.exception("digit callback")

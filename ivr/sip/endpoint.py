@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The PJSIP user agent of a worker process: transports, codecs, the audio clock, legs in and out.
+
+One thread runs PJSIP (`libHandleEvents`), RTP included; commands come from the event loop's thread. The audio clock (null device)
+runs only while a leg is up, so an idle worker sleeps.
+"""
+
+import asyncio
+import ctypes
+import logging
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pjsua2 as pj
+
+from ivr.sip import sdp
+from ivr.sip.call import PjCall
+from ivr.sip.events import Invite
+from ivr.sip.leg import Leg, LegGone
+
+log = logging.getLogger(__name__)
+
+
+class EndpointError(Exception):
+    """PJSIP could not start: the message says what, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointSettings:
+    """What the user agent needs. Addresses are IPv4 literals; ports 0 mean any free one (tests)."""
+
+    address: str = "127.0.0.1"
+    port: int = 5060
+    tcp: bool = False
+    media_address: str = "127.0.0.1"
+    public_address: str = ""
+    rtp_port: int = 16_000
+    rtp_range: int = 200
+    codecs: tuple[str, ...] = ("PCMU", "PCMA", "G722")
+    rate: int = 8_000
+    user_agent: str = "Assent"
+    log_level: int = 1
+
+
+OnIncoming = Callable[[Leg, Invite], None]
+
+
+def max_legs() -> int:
+    """How many legs this build of PJSIP can carry, read from the library itself (PJSUA_MAX_CALLS)."""
+    return int(library().pjsua_call_get_max_count())
+
+
+def library() -> ctypes.CDLL:
+    """The C library inside the extension module, for what SWIG does not wrap."""
+    path = next(m.__file__ for n, m in sys.modules.items() if n.endswith("_pjsua2") and m.__file__)
+    return ctypes.CDLL(path)
+
+
+class _Account(pj.Account):  # type: ignore[misc]
+    def __init__(self, endpoint: "Endpoint") -> None:
+        super().__init__()
+        self._endpoint = endpoint
+
+    def onIncomingCall(self, prm: Any) -> None:
+        """The call object must be made here; later is too late and PJSIP rejects the call."""
+        try:
+            self._endpoint._incoming(prm.callId, prm.rdata.wholeMsg, prm.rdata.srcAddress)
+        except Exception:
+            log.exception("incoming call callback")
+
+
+class Endpoint:
+    """One per process. `start` and `stop` on the loop's thread."""
+
+    def __init__(self, settings: EndpointSettings, on_incoming: OnIncoming) -> None:
+        self._settings = settings
+        self._on_incoming = on_incoming
+        self._loop = asyncio.get_running_loop()
+        self._ep = pj.Endpoint()
+        self._account: _Account | None = None
+        self._thread: threading.Thread | None = None
+        self._running = threading.Event()
+        self._legs: set[Leg] = set()
+        self._clock = False
+        self.port = settings.port
+
+    # -- life ----------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Listens. Raises EndpointError when the address or the port cannot be had."""
+        s = self._settings
+        try:
+            self._ep.libCreate()
+            self._ep.libInit(self._config())
+            transport = self._transport(pj.PJSIP_TRANSPORT_UDP)
+            if s.tcp:
+                self._transport(pj.PJSIP_TRANSPORT_TCP)
+            self._ep.audDevManager().setNoDev()
+            self._ep.libStart()
+            self._set_codecs()
+            self._account = self._make_account(transport)
+        except pj.Error as error:
+            raise EndpointError(
+                f"SIP on {s.address}:{s.port} cannot start: {error.reason}; is another program using that port?"
+            ) from error
+        self._running.set()
+        self._thread = threading.Thread(target=self._run, name="pjsip", daemon=True)
+        self._thread.start()
+
+    def _config(self) -> Any:
+        s = self._settings
+        config = pj.EpConfig()
+        config.uaConfig.threadCnt = 0
+        config.uaConfig.maxCalls = 32  # cut by the library to what it can do: max_legs()
+        config.uaConfig.userAgent = s.user_agent
+        config.logConfig.level = s.log_level
+        config.logConfig.consoleLevel = s.log_level
+        config.logConfig.decor = config.logConfig.decor & ~pj.PJ_LOG_HAS_COLOR
+        media = config.medConfig
+        media.clockRate = s.rate
+        media.sndClockRate = s.rate
+        media.noVad = True
+        media.hasIoqueue = False
+        media.threadCnt = 0
+        media.ecTailLen = 0
+        media.maxMediaPorts = 64
+        media.sndAutoCloseTime = -1
+        return config
+
+    def _transport(self, kind: int) -> int:
+        s = self._settings
+        config = pj.TransportConfig()
+        config.port = self.port
+        config.boundAddress = s.address
+        if s.public_address:
+            config.publicAddress = s.public_address
+        number: int = self._ep.transportCreate(kind, config)
+        if not self.port:
+            self.port = int(self._ep.transportGetInfo(number).localName.rpartition(":")[2])
+        return number
+
+    def _make_account(self, transport: int) -> _Account:
+        s = self._settings
+        config = pj.AccountConfig()
+        config.idUri = f"sip:assent@{s.public_address or s.address}:{self.port}"
+        config.sipConfig.transportId = transport
+        config.callConfig.timerUse = pj.PJSUA_SIP_TIMER_OPTIONAL
+        media = config.mediaConfig.transportConfig
+        media.boundAddress = s.media_address
+        media.publicAddress = s.public_address or s.media_address
+        media.port = s.rtp_port
+        media.portRange = s.rtp_range
+        account = _Account(self)
+        account.create(config, True)
+        return account
+
+    def _set_codecs(self) -> None:
+        known = {codec.codecId: codec for codec in self._ep.codecEnum2()}
+        for name in known:
+            self._ep.codecSetPriority(name, 0)
+        for place, wanted in enumerate(self._settings.codecs):
+            matches = [name for name in known if name.split("/")[0].upper() == wanted.upper()]
+            if not matches:
+                raise EndpointError(f"codec {wanted} is not in this build of PJSIP; it has {', '.join(sorted(known))}")
+            self._ep.codecSetPriority(matches[0], 250 - place)
+
+    def _run(self) -> None:
+        """PJSIP's thread. A long wait costs nothing: packets and timers end it at once."""
+        self._ep.libRegisterThread("pjsip")
+        while self._running.is_set():
+            self._ep.libHandleEvents(500)
+
+    def stop(self) -> None:
+        """Hangs up what is left and closes. Call after the sessions have ended."""
+        if self._thread is None:
+            return
+        for leg in list(self._legs):
+            leg.hangup()
+        self._running.clear()
+        self._thread.join(timeout=5)
+        self._thread = None
+        self._account = None
+        self._ep.libDestroy()
+
+    # -- legs ----------------------------------------------------------------------------------------------------
+
+    def _incoming(self, call_id: int, message: str, source: str) -> None:
+        """On PJSIP's thread."""
+        leg = Leg(self._loop, self._gone)
+        call = PjCall(self._account, call_id, leg.post, leg.release)
+        call.record_aware = sdp.record_aware(message)
+        call.record_state = "off" if call.record_aware else None
+        leg.adopt(call)
+        invite = Invite(
+            sip_call_id=sdp.header(message, "Call-ID") or sdp.header(message, "i") or "",
+            caller=sdp.header(message, "From") or sdp.header(message, "f") or "",
+            dialled=sdp.request_user(message),
+            source=source,
+            record_aware=call.record_aware,
+            preference=sdp.record_preference(sdp.body(message)),
+        )
+        self._loop.call_soon_threadsafe(self._arrived, leg, invite)
+
+    def _arrived(self, leg: Leg, invite: Invite) -> None:
+        self._legs.add(leg)
+        self._wind_clock()
+        self._on_incoming(leg, invite)
+
+    def dial(self, uri: str, *, display: str = "", headers: dict[str, str] | None = None) -> Leg:
+        """A new outbound leg; its progress comes as events. Raises LegGone when it cannot even be started."""
+        leg = Leg(self._loop, self._gone)
+        call = PjCall(self._account, pj.PJSUA_INVALID_ID, leg.post, leg.release)
+        call.record_state = "off"
+        leg.adopt(call)
+        prm = pj.CallOpParam(True)
+        for name, value in {"Supported": "record-aware", **(headers or {})}.items():
+            extra = pj.SipHeader()
+            extra.hName, extra.hValue = name, value
+            prm.txOption.headers.push_back(extra)
+        if display:
+            prm.txOption.localUri = f'"{display}" <{self._identity()}>'
+        self._legs.add(leg)
+        self._wind_clock()
+        try:
+            call.makeCall(uri, prm)
+        except pj.Error as error:
+            leg.release()
+            self._gone(leg)
+            raise LegGone(f"{uri}: {error.reason}") from error
+        finally:
+            del call
+        return leg
+
+    def _identity(self) -> str:
+        return f"sip:assent@{self._settings.public_address or self._settings.address}:{self.port}"
+
+    def _gone(self, leg: Leg) -> None:
+        self._legs.discard(leg)
+        if not self._legs and self._clock:
+            self._clock = False
+            self._ep.audDevManager().setNoDev()
+
+    def _wind_clock(self) -> None:
+        if not self._clock:
+            self._clock = True
+            self._ep.audDevManager().setNullDev()
+
+    @property
+    def legs(self) -> int:
+        """Legs that are up or coming up."""
+        return len(self._legs)

@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One call leg, as the event loop uses it. All methods are for the loop's thread; a leg that is gone does nothing."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pjsua2 as pj
+
+from ivr.sip.call import PjCall
+from ivr.sip.events import Down, LegEvent, Listener
+from ivr.sip.player import Player
+
+log = logging.getLogger(__name__)
+
+
+class LegGone(Exception):
+    """The leg was used after it ended, or PJSIP refused the command; the message says which."""
+
+
+@dataclass(frozen=True, slots=True)
+class SentStat:
+    """RTP of this leg so far: packets sent, and the loss the far end reported by RTCP (None before a report)."""
+
+    packets: int
+    lost: int | None
+
+
+class Leg:
+    """A dialled or answered leg. Owns its pjsua2 call until DISCONNECTED, its players until they are stopped."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, on_down: Callable[["Leg"], None]) -> None:
+        self._loop = loop
+        self._on_down = on_down
+        self._lock = threading.Lock()
+        self._call: PjCall | None = None
+        self._audio: Any = None
+        self._listener: Listener | None = None
+        self._early: list[LegEvent] = []
+        self._players: set[Player] = set()
+        self.down: Down | None = None
+
+    # -- wiring, from PJSIP's thread -----------------------------------------------------------------------------
+
+    def adopt(self, call: PjCall) -> None:
+        """Takes ownership of the pjsua2 call."""
+        self._call = call
+
+    def release(self) -> None:
+        """Lets the pjsua2 call go. Called inside its DISCONNECTED callback."""
+        with self._lock:
+            self._call = None
+
+    def post(self, event: LegEvent) -> None:
+        """Hands an event to the loop, in order."""
+        self._loop.call_soon_threadsafe(self._deliver, event)
+
+    # -- events, on the loop -------------------------------------------------------------------------------------
+
+    def listen(self, listener: Listener) -> None:
+        """Sets who hears this leg's events. Events that came before are delivered first, in order."""
+        self._listener = listener
+        early, self._early = self._early, []
+        for event in early:
+            listener(event)
+
+    def _deliver(self, event: LegEvent) -> None:
+        if isinstance(event, Down):
+            self.down = event
+            self.stop_playing()
+            self._audio = None
+            self._on_down(self)
+        if self._listener is None:
+            self._early.append(event)
+        else:
+            self._listener(event)
+
+    # -- commands ------------------------------------------------------------------------------------------------
+
+    def _pj(self) -> PjCall:
+        call = self._call
+        if call is None:
+            raise LegGone("the leg has ended")
+        return call
+
+    def answer(self) -> None:
+        """200 OK. Raises LegGone when the caller cancelled first."""
+        prm = pj.CallOpParam()
+        prm.statusCode = 200
+        self._do(lambda call: call.answer(prm))
+
+    def reject(self, status: int, reason: str = "") -> None:
+        """Final refusal with this status. Does nothing when the leg is already gone."""
+        prm = pj.CallOpParam()
+        prm.statusCode = status
+        prm.reason = reason
+        try:
+            self._do(lambda call: call.hangup(prm))
+        except LegGone:
+            pass
+
+    def hangup(self) -> None:
+        """BYE, CANCEL or a refusal, whatever fits. Does nothing when the leg is already gone."""
+        self.reject(0)
+
+    def _do(self, command: Callable[[PjCall], Any]) -> Any:
+        call = self._pj()
+        try:
+            return command(call)
+        except pj.Error as error:
+            raise LegGone(error.reason) from error
+        finally:
+            del call  # nothing may outlive the command: see the module call.py
+
+    @property
+    def audio(self) -> Any:
+        """The leg's port on the conference bridge. Raises LegGone when there is none."""
+        if self._audio is None:
+            self._audio = self._do(lambda call: call.getAudioMedia(-1))
+        return self._audio
+
+    def play(self, path: Path, on_end: Callable[[], None] | None = None, *, loop: bool = False) -> Player:
+        """Starts a file towards this leg; `on_end` is called on the loop after its last frame went out."""
+        player = self.prepare(path, on_end, loop=loop)
+        self.start(player)
+        return player
+
+    def prepare(self, path: Path, on_end: Callable[[], None] | None = None, *, loop: bool = False) -> Player:
+        """Opens a file without starting it. Raises LegGone when PJMEDIA cannot read it."""
+
+        def ended() -> None:
+            if on_end is not None:
+                self._loop.call_soon_threadsafe(on_end)
+
+        try:
+            player = Player(path, ended, loop=loop)
+        except pj.Error as error:
+            raise LegGone(f"{path.name}: {error.reason}") from error
+        self._players.add(player)
+        return player
+
+    def start(self, player: Player) -> None:
+        """Connects a prepared player to this leg."""
+        try:
+            player.startTransmit(self.audio)
+        except pj.Error as error:
+            raise LegGone(error.reason) from error
+
+    def stop(self, player: Player) -> None:
+        """Stops a player and lets it go. Harmless when it has ended."""
+        if player in self._players:
+            self._players.discard(player)
+            if self._audio is not None and self._call is not None:
+                try:
+                    player.stopTransmit(self._audio)
+                except pj.Error as error:
+                    log.debug("stop of a player: %s", error.reason)
+
+    def stop_playing(self) -> None:
+        """Stops everything that plays to this leg."""
+        for player in list(self._players):
+            self.stop(player)
+
+    def sent(self) -> SentStat:
+        """RTP sent so far. Raises LegGone when the leg is gone."""
+        stat = self._do(lambda call: call.getStreamStat(_audio_index(call)))
+        sent = stat.rtcp.txStat
+        return SentStat(int(sent.pkt), int(sent.loss) if sent.updateCount else None)
+
+    def send_digit(self, key: str, ms: int = 160) -> None:
+        """Sends a key to the far end: RFC 4733, or SIP INFO where telephone-event was not negotiated."""
+        prm = pj.CallSendDtmfParam()
+        prm.digits = key
+        prm.duration = ms
+        prm.method = pj.PJSUA_DTMF_METHOD_RFC2833
+        try:
+            self._do(lambda call: call.sendDtmf(prm))
+        except LegGone:
+            if self._call is None:
+                raise
+            prm.method = pj.PJSUA_DTMF_METHOD_SIP_INFO
+            self._do(lambda call: call.sendDtmf(prm))
+
+    def indicate(self, state: str) -> None:
+        """Tells a record-aware peer by re-INVITE whether it is recorded: on, off or paused (RFC 7866 7.1.2)."""
+        call = self._pj()
+        if call.record_state is None or call.record_state == state:
+            return
+        call.record_state = state
+        del call
+        self._do(lambda call: call.reinvite(pj.CallOpParam(True)))
+
+    def bridge(self, other: "Leg") -> None:
+        """Both legs hear each other."""
+        try:
+            self.audio.startTransmit(other.audio)
+            other.audio.startTransmit(self.audio)
+        except pj.Error as error:
+            raise LegGone(error.reason) from error
+
+    def unbridge(self, other: "Leg") -> None:
+        """They no longer do. Harmless when one of them is gone."""
+        for one, two in ((self, other), (other, self)):
+            try:
+                if one._call is not None and two._call is not None:
+                    one.audio.stopTransmit(two.audio)
+            except (pj.Error, LegGone) as error:
+                log.debug("unbridge: %s", error)
+
+
+def _audio_index(call: PjCall) -> int:
+    info = call.getInfo()
+    for index in range(len(info.media)):
+        if info.media[index].type == pj.PJMEDIA_TYPE_AUDIO:
+            return index
+    raise LegGone("the leg has no audio")

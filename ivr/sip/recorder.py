@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Records one party from C into memory: no plain audio ever has a file.
+
+PJMEDIA's WAV writer is given a symbolic link that names a memfd; the link is gone a moment later. Samples are read back as
+they are flushed, and their memory is given back to the system.
+"""
+
+import ctypes
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pjsua2 as pj
+
+from ivr.sip.endpoint import library
+from ivr.sip.leg import Leg, LegGone
+
+_HEADER = 44
+_PUNCH_HOLE = 0x02 | 0x01  # FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class RecorderError(Exception):
+    """The recorder could not be opened or read; nothing is recorded."""
+
+
+class PartyRecorder:
+    """Samples of one leg, int16 mono at the bridge's rate. For the loop's thread."""
+
+    def __init__(self, name: str) -> None:
+        self._fd = os.memfd_create(f"assent-{name}", os.MFD_CLOEXEC)
+        self._read = 0
+        self._leg: Leg | None = None
+        self._recorder: Any = pj.AudioMediaRecorder()
+        with tempfile.TemporaryDirectory(prefix="assent-") as folder:
+            link = Path(folder) / "party.wav"
+            link.symlink_to(f"/proc/self/fd/{self._fd}")
+            try:
+                self._recorder.createRecorder(str(link))
+            except pj.Error as error:
+                os.close(self._fd)
+                self._recorder = None
+                raise RecorderError(f"PJMEDIA cannot open a recorder in memory: {error.reason}") from error
+        self._port = self._find_port()
+
+    def _find_port(self) -> ctypes.c_void_p:
+        """The C port, for its exact position: pjsua2 does not wrap it."""
+        slot = self._recorder.getPortId()
+        port = ctypes.c_void_p()
+        lib = library()
+        for number in range(64):
+            if (
+                lib.pjsua_recorder_get_conf_port(number) == slot
+                and lib.pjsua_recorder_get_port(number, ctypes.byref(port)) == 0
+            ):
+                return port
+        raise RecorderError("the recorder's port cannot be found")
+
+    def connect(self, leg: Leg) -> None:
+        """Samples of this leg flow from the next tick of the clock on."""
+        try:
+            leg.audio.startTransmit(self._recorder)
+        except pj.Error as error:
+            raise RecorderError(error.reason) from error
+        self._leg = leg
+
+    def disconnect(self) -> None:
+        """No more samples. Harmless when the leg is gone."""
+        leg, self._leg = self._leg, None
+        if leg is not None and leg.down is None:
+            try:
+                leg.audio.stopTransmit(self._recorder)
+            except (pj.Error, LegGone):
+                pass  # the leg went away between the two lines; its port is gone with it
+
+    def position(self) -> int:
+        """Samples written so far, exactly, flushed or not."""
+        if self._recorder is None:
+            return self._read
+        lib = library()
+        lib.pjmedia_wav_writer_port_get_pos.restype = ctypes.c_ssize_t
+        return int(lib.pjmedia_wav_writer_port_get_pos(self._port)) // 2
+
+    def read(self, limit: int | None = None) -> np.ndarray:
+        """Samples flushed since the last read, at most `limit`. int16, shape (n,). Their memory is freed."""
+        size = os.fstat(self._fd).st_size - _HEADER
+        count = max(0, size // 2 - self._read)
+        if limit is not None:
+            count = min(count, limit)
+        data = os.pread(self._fd, count * 2, _HEADER + self._read * 2)
+        start, self._read = self._read, self._read + len(data) // 2
+        first_page, last_page = (_HEADER + start * 2) // 4096, (_HEADER + self._read * 2) // 4096
+        if last_page > first_page and first_page > 0:
+            _libc.fallocate(
+                self._fd, _PUNCH_HOLE, ctypes.c_long(first_page * 4096), ctypes.c_long((last_page - first_page) * 4096)
+            )
+        return np.frombuffer(data, dtype="<i2")
+
+    @property
+    def flushed(self) -> int:
+        """Samples that `read` would give now."""
+        return max(0, (os.fstat(self._fd).st_size - _HEADER) // 2 - self._read)
+
+    def close(self) -> None:
+        """Closes the recorder so that everything is flushed; `read` still works until `free`."""
+        self.disconnect()
+        self._recorder = None
+
+    def free(self) -> None:
+        """Gives the memory back."""
+        self.close()
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
