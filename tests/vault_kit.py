@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Real permits, keys and audio for the vault's tests."""
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from ivr.ledger.note import VKey
 from ivr.ledger.permit import VerifiedPermit, verify_permit
 from ivr.vault.segments import Audio
 from ivr.vault.store import RecordingStore
+from ivr.vault.writer import RecordingWriter
 
 LEDGER = LedgerKey.of("test.example/log", Ed25519PrivateKey.generate())
 
@@ -22,9 +24,7 @@ LEDGER = LedgerKey.of("test.example/log", Ed25519PrivateKey.generate())
 def permit_token(call: str, recording: str, *, parties: tuple[str, ...] = ("caller", "agent-1")) -> tuple[str, VKey]:
     """A `recording.permitted` event signed by a real key, and that key."""
     data = {"recording": recording, "parties": list(parties), "number": 1, "reason": "cleared", "at_ms": 1000}
-    event = Event(
-        LEDGER.vkey.name, 0, None, uuid7(), "2026-01-02T12:15:30.123456Z", call, "recording.permitted", data
-    )
+    event = Event(LEDGER.vkey.name, 0, None, uuid7(), "2026-01-02T12:15:30.123456Z", call, "recording.permitted", data)
     return sign(event, {}, LEDGER.kid, LEDGER.sign).jws, LEDGER.vkey
 
 
@@ -61,3 +61,39 @@ def vault(folder: Path, *, min_free_bytes: int = 0) -> Vault:
 def noise(samples: int, seed: int = 0) -> Audio:
     """Samples that occur nowhere by chance."""
     return np.random.default_rng(seed).integers(-20000, 20000, samples, dtype=np.int16)
+
+
+def feed(writer: RecordingWriter, caller: Audio, agent: Audio, step: int = 160) -> None:
+    """Write at the pace of the disk: never more than a little waits."""
+    deadline = time.monotonic() + 60
+    for at in range(0, len(caller), step):
+        writer.write(caller[at : at + step], agent[at : at + step])
+        while writer.unsealed > 2 * writer.rate:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{writer.unsealed} samples still wait")
+            time.sleep(0.0005)
+
+
+def everything(folder: Path) -> bytes:
+    """All bytes of all files below `folder`."""
+    return b"".join(path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file())
+
+
+def plain_audio_in(folder: Path, channels: list[Audio]) -> list[str]:
+    """Every trace of plain audio in any file: a container's magic, or a run of its samples in either byte order."""
+    found = []
+    left, right = channels
+    stereo = np.stack([left, right], axis=1).reshape(-1)
+    for path in sorted(folder.rglob("*")):
+        if not path.is_file():
+            continue
+        data = path.read_bytes()
+        found += [f"{path}: {magic!r}" for magic in (b"fLaC", b"RIFF", b"OggS") if magic in data]
+        for name, samples, width in (("caller", left, 16), ("agent", right, 16), ("both", stereo, 32)):
+            # A window at every hop that is shorter than the least run worth the name: 20 ms at 8 kHz.
+            for at in range(0, len(samples) - width, 80):
+                window = samples[at : at + width]
+                if window.tobytes() in data or window.byteswap().tobytes() in data:
+                    found.append(f"{path}: {name} from sample {at}")
+                    break
+    return found

@@ -152,9 +152,9 @@ class RecordingStore:
         files = size = 0
         if folder.is_dir():
             try:
-                for entry in list(os.scandir(folder)):
-                    size += entry.stat(follow_symlinks=False).st_size
-                    os.unlink(entry.path)
+                for path in list(folder.iterdir()):
+                    size += path.lstat().st_size
+                    path.unlink()
                     files += 1
                 os.rmdir(folder)
                 sync_folder(folder.parent)
@@ -164,7 +164,7 @@ class RecordingStore:
         return Erasure(recording, destroyed, files, size)
 
     def _remove_if_empty(self, folder: Path) -> None:
-        if not any(os.scandir(folder)):
+        if not os.listdir(folder):
             os.rmdir(folder)
             sync_folder(folder.parent)
 

@@ -109,6 +109,9 @@ class RecordingWriter:
             raise ValueError(
                 f"expected two int16 arrays of one length, not {caller.dtype}{caller.shape}, {agent.dtype}{agent.shape}"
             )
+        # Before this block is counted: a long one is no sign of a slow disk.
+        if self._sealer.pending > self._samples(MAX_BACKLOG_MS):
+            self._sealer.fail(VaultTooSlow("the storage does not keep up", self.recording, "check the disk"))
         self._refuse_if_over()
         if self._span_start is None:
             return
@@ -117,9 +120,6 @@ class RecordingWriter:
         block[:, self._uncleared] = 0
         self._tail.append(block if self._limit is None else block[: max(0, self._limit - self.written)])
         self._seal_down_to(self._samples(HOLD_BACK_MS), when=self._samples(SEAL_AT_MS))
-        if self._sealer.pending > self._samples(MAX_BACKLOG_MS):
-            self._sealer.fail(VaultTooSlow("the storage does not keep up", self.recording, "check the disk"))
-            self._refuse_if_over()
 
     def truncate(self, to_sample: int) -> int:
         """Keep nothing from sample `to_sample` on, written already or still to come; the number of samples kept so far.
