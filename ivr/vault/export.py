@@ -3,9 +3,12 @@
 
 import io
 import struct
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
+from typing import Literal
 
 import soundfile
 
@@ -14,6 +17,7 @@ from ivr.vault.errors import VaultError
 from ivr.vault.open import OpenRecording, blocks
 
 _WAV_LIMIT = 2**32 - 256
+_MEMORY = Path("/dev/shm")
 
 
 class Format(Enum):
@@ -37,10 +41,7 @@ def export(opened: OpenRecording, form: Format, output: Path, *, replace: bool =
     elif form is Format.FLAC:
         write_durably(output, _flac(opened, rate), replace=replace)
     else:
-        # pydub and the program behind it are needed here only; listing and checking must work without them.
-        from media.compress import encode
-
-        write_durably(output, encode(opened.audio(), rate, form.value), replace=replace)
+        write_durably(output, _compressed(opened, rate, "mp3" if form is Format.MP3 else "ogg"), replace=replace)
     return output.stat().st_size
 
 
@@ -60,3 +61,33 @@ def _flac(opened: OpenRecording, rate: int) -> bytes:
         for _, audio in opened.segments():
             file.write(audio)
     return out.getvalue()
+
+
+def _compressed(opened: OpenRecording, rate: int, form: Literal["mp3", "ogg"]) -> bytes:
+    # pydub and the program behind it are needed here only; listing and checking must work without them.
+    from media.audio import AudioError
+    from media.compress import encode
+
+    audio = opened.audio()
+    try:
+        with _temporary_files_in_memory():
+            return encode(audio, rate, form)
+    except AudioError as error:
+        raise VaultError(str(error), opened.stored.recording) from error
+
+
+@contextmanager
+def _temporary_files_in_memory() -> Iterator[None]:
+    """The encoder works on a temporary file of plain audio, which must not reach a disk, not even if it is killed.
+
+    Process-wide while it lasts: for a command's process, not for a server's.
+    """
+    if not _MEMORY.is_dir():
+        raise VaultError("no memory file system for the encoder's plain audio", _MEMORY, "export as wav or flac")
+    before = tempfile.tempdir
+    with tempfile.TemporaryDirectory(dir=_MEMORY, prefix="assent-") as folder:
+        tempfile.tempdir = folder
+        try:
+            yield
+        finally:
+            tempfile.tempdir = before

@@ -4,6 +4,7 @@
 import io
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -119,6 +120,30 @@ def test_a_lossless_export_has_every_sample(box: Vault, kept: RecordingSummary, 
     assert (rate, audio.shape) == (RATE, (SECONDS * RATE, 2))
     assert (audio == original()).all()
     assert out.stat().st_mode & 0o7777 == 0o600
+
+
+@pytest.mark.parametrize("form", [Format.MP3, Format.OGG])
+def test_a_compressed_export_is_as_long_and_as_stereo(
+    box: Vault, tmp_path: Path, form: Format, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = RecordingWriter(permit(), box.store, RATE)
+    tone = np.round(12000 * np.sin(2 * np.pi * 400 * np.arange(3 * RATE) / RATE)).astype(np.int16)
+    writer.write(tone, np.zeros(3 * RATE, np.int16))
+    summary = writer.finish("hangup").result(20)
+    # The encoder's temporary file holds plain audio: whatever folder it would have used must not see it.
+    nowhere = tmp_path / "must-not-be-used"
+    monkeypatch.setattr(tempfile, "tempdir", str(nowhere))
+    before = set(Path("/dev/shm").iterdir())
+    export(opened(box, summary), form, tmp_path / "out")
+    assert tempfile.tempdir == str(nowhere)
+    assert set(Path("/dev/shm").iterdir()) - before == set()
+    audio, rate = soundfile.read(io.BytesIO((tmp_path / "out").read_bytes()))
+    assert (rate, audio.shape[1]) == (RATE, 2)
+    assert abs(len(audio) - 3 * RATE) < 0.3 * RATE
+    peaks = np.abs(audio[RATE : 2 * RATE]).max(axis=0)
+    assert 0.3 < peaks[0] < 0.45
+    assert peaks[1] < 0.02
+    assert (tmp_path / "out").stat().st_mode & 0o7777 == 0o600
 
 
 def test_an_export_never_replaces_a_file_unasked(box: Vault, kept: RecordingSummary, tmp_path: Path) -> None:
