@@ -94,7 +94,7 @@ def resample(values: NDArray[np.float64], rate: int, target: int) -> NDArray[np.
     common = gcd(rate, target)
     step_in, step_out = rate // common, target // common
     guard_blocks = -(-int(_GUARD_SECONDS * rate) // step_in)
-    blocks = -(-len(values) // step_in) + 2 * guard_blocks
+    blocks = _smooth(-(-len(values) // step_in) + 2 * guard_blocks)
     padded = np.zeros(blocks * step_in)
     start = guard_blocks * step_in
     padded[start : start + len(values)] = values
@@ -112,3 +112,16 @@ def resample(values: NDArray[np.float64], rate: int, target: int) -> NDArray[np.
     wanted = -(-len(values) * step_out // step_in)
     result: NDArray[np.float64] = out[first : first + wanted]
     return result
+
+
+def _smooth(least: int) -> int:
+    """The next number with no prime factor above 5: a Fourier transform of a prime length takes many times as long."""
+    number = least
+    while True:
+        rest = number
+        for factor in (2, 3, 5):
+            while rest % factor == 0:
+                rest //= factor
+        if rest == 1:
+            return number
+        number += 1

@@ -40,7 +40,7 @@ class Engine(Protocol):
 class EspeakNg:
     """espeak-ng in a process of its own: text by standard input, WAV by standard output, no shell, no file."""
 
-    words_per_minute: int = 150
+    words_per_minute: int = 165
     pitch: int = 45
     program: str = "espeak-ng"
     voices: Mapping[str, str] = field(default_factory=lambda: dict(ESPEAK_VOICES))
@@ -94,3 +94,27 @@ class EspeakNg:
             told = done.stderr.decode("utf-8", "replace").strip()
             raise SpeechError(f"{self.program} failed with {done.returncode}: {told or 'it said nothing'}")
         return done.stdout
+
+
+@dataclass
+class SpeaksOnce:
+    """An engine that keeps its last speech: a prompt is needed at several rates in a row, but spoken once."""
+
+    engine: Engine
+    _last: tuple[str, str, Audio] | None = None
+
+    @property
+    def name(self) -> str:
+        return self.engine.name
+
+    @property
+    def version(self) -> str:
+        return self.engine.version
+
+    def voice(self, language: str) -> str:
+        return self.engine.voice(language)
+
+    def speak(self, text: str, language: str) -> Audio:
+        if self._last is None or self._last[:2] != (text, language):
+            self._last = (text, language, self.engine.speak(text, language))
+        return self._last[2]

@@ -19,7 +19,7 @@ from ivr.flow.verbs import Bridge, Hangup, Menu, Play
 from media.audio import AudioError
 from media.cache import CALL_RATES, PromptCache, PromptFile, Recorded, Source, Spoken, Tone
 from media.check import Finding, check
-from media.tts import Engine
+from media.tts import Engine, SpeaksOnce
 
 
 class PromptError(LookupError):
@@ -206,10 +206,11 @@ def render_all(
     """Every prompt at every rate into the cache, each measured: one that is cut short or silent is a failure too."""
     files: list[tuple[PromptSpec, PromptFile]] = []
     failures: list[Failure] = []
+    once = SpeaksOnce(engine)
     for spec in specs:
         for rate in rates:
             try:
-                file = cache.render(spec.source, rate, engine)
+                file = cache.render(spec.source, rate, once)
                 findings = findings_of(spec, file)
             except AudioError as error:
                 failures.append(Failure(spec, rate, str(error)))
