@@ -103,7 +103,7 @@ class EraseRecording:
 
 @dataclass(frozen=True, slots=True)
 class StopNotice:
-    """Stop the notice at once."""
+    """Stop the notice at once, or do not begin it: nothing that it would say is true any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """Send `Expired(timer)` when the machine's clock shows `due_ms`."""
+    """Send `Expired(timer)` when the machine's clock shows `due_ms`. Replaces what was armed for this timer."""
 
     timer: Timer
     due_ms: int

@@ -12,10 +12,8 @@ from typing import TypeVar
 
 from ivr.consent import recording
 from ivr.consent.effects import (
-    Arm,
     Decided,
     Decision,
-    Disarm,
     Effect,
     Message,
     Say,
@@ -23,6 +21,7 @@ from ivr.consent.effects import (
     StopNotice,
     Withdrawn,
 )
+from ivr.consent.errors import InvariantError
 from ivr.consent.inputs import (
     CALLER,
     Answered,
@@ -51,8 +50,12 @@ from ivr.consent.inputs import (
     Source,
     Timer,
 )
+from ivr.consent.permit import expects_recording, is_recording
 from ivr.consent.policy import Mode, Policy
-from ivr.consent.state import ABSORBING, PARTY_WAITS, RECORDING_WAITS, STOP_TIMEOUT_MS, Recording, Standing, State
+from ivr.consent.state import ABSORBING, Standing, State
+from ivr.consent.waits import in_time, with_deadlines
+
+__all__ = ["VERSION", "InvariantError", "expects_recording", "is_recording", "step"]
 
 VERSION = 1
 
@@ -61,32 +64,26 @@ Result = tuple[State, list[Effect]]
 Handler = Callable[[State, str, Input], Result]
 
 
-class InvariantError(Exception):
-    """The machine was told something that cannot happen in this state. The call goes on unrecorded."""
-
-
 def step(state: State, event: Input, now_ms: int) -> tuple[State, tuple[Effect, ...]]:
     """One input in, the next state and what is to be done out.
 
     Raises InvariantError for an input that cannot be true in this state; the caller of `step` keeps the old state.
     """
-    if isinstance(event, Expired) and not _is_due(state, event.timer, now_ms):
+    timely = in_time(state, event, now_ms)
+    if timely is None:
         return state, ()
-    changed, effects = _standings(state, event)
-    changed, more = recording.follow(state, changed, event)
-    return _with_deadlines(state, changed, [*effects, *more], now_ms)
-
-
-def _is_due(state: State, timer: Timer, now_ms: int) -> bool:
-    due = state.due(timer)
-    return due is not None and due <= now_ms
+    changed, effects = _standings(state, timely)
+    changed, more = recording.follow(state, changed, timely)
+    return with_deadlines(state, changed, [*effects, *more], now_ms)
 
 
 def _standings(state: State, event: Input) -> Result:
     """What the input changes in the standings of the parties and in the facts of the call."""
     match event:
         case Answered(key_paths):
-            return replace(state, key_paths=key_paths), []
+            if state.answered or state.caller is Standing.LEFT:
+                raise InvariantError("the caller's leg is answered once, and while it is there")
+            return replace(state, answered=True, key_paths=key_paths), []
         case Joined(party):
             if state.standing(party) is not None:
                 raise InvariantError(f"{party} joined twice: every leg is a party of its own")
@@ -119,16 +116,23 @@ def _dispatch(state: State, party: str, event: Input) -> Result:
 
 def _media(state: State, party: str, event: Held | Resumed | Renegotiated) -> Result:
     """Hold and re-INVITE: a pause for a recording, the end of a notice that is playing on that leg."""
-    if state.standing(party) in (None, Standing.LEFT):
+    standing = state.standing(party)
+    if standing is None:
+        raise InvariantError(f"{type(event).__name__} of {party}, who never joined")
+    if standing is Standing.LEFT:
         return state, []
+    if isinstance(event, Resumed):
+        return replace(state, paused_by=state.paused_by - {(party, "held")}), []
     if isinstance(event, Held):
         state = replace(state, paused_by=state.paused_by | {(party, "held")})
-    elif isinstance(event, Resumed):
-        return replace(state, paused_by=state.paused_by - {(party, "held")}), []
     elif party == CALLER:
         state = replace(state, key_paths=event.key_paths)
-    if party == CALLER and state.caller in (Standing.LISTENING, Standing.ACCEPTED_EARLY):
+    if party != CALLER:
+        return state, []
+    if standing in _PLAYING:
         return _uninformed(state, "notice_held" if isinstance(event, Held) else "notice_renegotiated")
+    if standing in (Standing.ASKED, Standing.DECIDING) and _policy(state).needs_key_path and not state.key_paths:
+        return _uninformed(state, "no_key_path", tell=True)
     return state, []
 
 
@@ -141,22 +145,26 @@ def _ignore(state: State, _party: str, _event: Input) -> Result:
 
 def _asked(state: State, _party: str, event: Input) -> Result:
     policy = _of(event, Asked).policy
+    if state.policy is not None:
+        raise InvariantError("a call is asked once: a second consent step could undo the first")
     state = replace(state, policy=policy)
     if policy.mode is Mode.NEVER:
         return state, [Settled(False)]
+    if _overrules(policy, Source.RECORDPREF):
+        kept = frozenset(pause for pause in state.paused_by if pause[1] != _PAUSES[Source.RECORDPREF])
+        state = replace(state, paused_by=kept)
+    if state.objection and not _overrules(policy, state.objection):
+        return _refused(state, Decision.REFUSED, state.objection, None)
     if policy.needs_key_path and not state.key_paths:
         # Promise 5. The notice would name a key that cannot be heard, so it is not even begun.
-        changed, effects = _uninformed(state, "no_key_path", playing=False)
-        return changed, [Say(CALLER, Message.NOT_RECORDED), *effects]
+        return _uninformed(state, "no_key_path", tell=True)
     return state.with_standing(CALLER, Standing.ASKED), []
-
-
-def _asked_after_refusal(state: State, _party: str, event: Input) -> Result:
-    return replace(state, policy=_of(event, Asked).policy), [Say(CALLER, Message.NOT_RECORDED), Settled(False)]
 
 
 def _started(state: State, _party: str, event: Input) -> Result:
     samples = _of(event, NoticeStarted).samples
+    if not state.answered:
+        return _uninformed(state, "notice_unanswered")
     if samples <= 0:
         return _uninformed(state, "notice_empty")
     if (CALLER, "held") in state.paused_by:
@@ -171,10 +179,8 @@ def _completed(state: State, _party: str, event: Input) -> Result:
     early = state.caller is Standing.ACCEPTED_EARLY
     state = replace(state, notice_sent=sent.samples_sent)
     policy = _policy(state)
-    if policy.mode is Mode.OPT_IN:
-        if early:
-            return _granted(state, state.early_source or Source.DTMF, policy.accept_key)
-        return state.with_standing(CALLER, Standing.DECIDING), []
+    if early:
+        return _granted(state, state.early_source or Source.DTMF, policy.accept_key)
     if policy.window_ms:
         return state.with_standing(CALLER, Standing.DECIDING), []
     return _silence(state)
@@ -199,21 +205,22 @@ def _granted(state: State, source: Source, key: str | None) -> Result:
 
 
 def _refused(state: State, decision: Decision, source: Source, key: str | None) -> Result:
-    effects: list[Effect] = []
-    if state.caller in (Standing.LISTENING, Standing.ACCEPTED_EARLY):
-        effects.append(StopNotice())
-    effects += [Decided(CALLER, decision, source, key)]
-    if state.caller is not Standing.UNASKED:
-        effects += [Say(CALLER, Message.NOT_RECORDED), Settled(False)]
+    decided = Decided(CALLER, decision, source, key)
+    effects = [*_hush(state), decided, Say(CALLER, Message.NOT_RECORDED), Settled(False)]
     return state.with_standing(CALLER, Standing.REFUSED), effects
 
 
-def _uninformed(state: State, reason: str, playing: bool = True) -> Result:
-    effects: list[Effect] = []
-    if playing and state.caller in (Standing.LISTENING, Standing.ACCEPTED_EARLY):
-        effects.append(StopNotice())
+def _uninformed(state: State, reason: str, playing: bool = True, tell: bool = False) -> Result:
+    effects = _hush(state) if playing else []
+    if tell:
+        effects.append(Say(CALLER, Message.NOT_RECORDED))
     changed = replace(state, reason=reason).with_standing(CALLER, Standing.UNINFORMED)
     return changed, [*effects, Settled(False)]
+
+
+def _hush(state: State) -> list[Effect]:
+    """While ASKED too: the notice may be on its way to the leg, and would say what is no longer true."""
+    return [StopNotice()] if state.caller in (Standing.ASKED, *_PLAYING) else []
 
 
 def _broken(state: State, _party: str, event: Input) -> Result:
@@ -229,10 +236,13 @@ def _key_while_asked(state: State, _party: str, event: Input) -> Result:
     """A key while the notice is about to play or plays: the refuse key decides at once, the accept key is kept."""
     key = _of(event, Key)
     policy = _policy(state)
-    if key.key == policy.refuse_key or (policy.mode is Mode.OPT_IN and key.key == policy.withdraw_key):
+    if key.key in (policy.refuse_key, policy.withdraw_key):
         return _refused(state, Decision.REFUSED, key.source, key.key)
     if key.key == policy.accept_key and state.caller is Standing.LISTENING:
         return replace(state, early_source=key.source).with_standing(CALLER, Standing.ACCEPTED_EARLY), []
+    if key.key != policy.accept_key and state.caller is Standing.ACCEPTED_EARLY:
+        # Yes and then something else is not unambiguous (GDPR Art. 4(11)): the answer is waited for again.
+        return replace(state, early_source=None).with_standing(CALLER, Standing.LISTENING), []
     return state, []
 
 
@@ -263,26 +273,31 @@ def _withdrawn(state: State, party: str, source: Source, key: str | None) -> Res
 def _preferred(state: State, party: str, event: Input) -> Result:
     """RFC 7866: `off` is a refusal or withdrawal, `pause` a pause, `on` by itself never consent."""
     said = _of(event, Preferred)
-    pause = (party, "preference")
+    if state.policy and _overrules(state.policy, said.source):
+        return state, []
     if said.preference is not Preference.OFF:
+        pause = (party, _PAUSES[said.source])  # what an operator paused, a re-INVITE does not resume
         wants = said.preference is Preference.PAUSE
         return replace(state, paused_by=state.paused_by | {pause} if wants else state.paused_by - {pause}), []
-    policy = state.policy
-    if policy and policy.mode is Mode.REQUIRED and policy.refuse_key is None and said.source is Source.RECORDPREF:
-        return state, []  # a legal obligation without an unrecorded way: the caller may leave, not switch it off
-    if state.standing(party) is Standing.CLEARED:
+    standing = state.standing(party)
+    if standing is Standing.CLEARED:
         return _withdrawn(state, party, said.source, None)
+    if party == CALLER and standing is Standing.UNASKED:
+        stronger = Source.OPERATOR if state.objection is Source.OPERATOR else said.source
+        return replace(state, objection=stronger), []
     if party == CALLER:
         return _refused(state, Decision.REFUSED, said.source, None)
     changed = state.with_standing(party, Standing.REFUSED)
     return changed, [Decided(party, Decision.REFUSED, said.source)]
 
 
+def _overrules(policy: Policy, source: Source) -> bool:
+    """A legal obligation without an unrecorded way: a phone's preference does not switch it off."""
+    return policy.mode is Mode.REQUIRED and policy.refuse_key is None and source is Source.RECORDPREF
+
+
 def _left(state: State, party: str, _event: Input) -> Result:
-    effects: list[Effect] = []
-    if party == CALLER and state.caller in (Standing.LISTENING, Standing.ACCEPTED_EARLY):
-        effects.append(StopNotice())
-    return state.with_standing(party, Standing.LEFT), effects
+    return state.with_standing(party, Standing.LEFT), _hush(state) if party == CALLER else []
 
 
 def _expired(state: State, _party: str, event: Input) -> Result:
@@ -297,6 +312,8 @@ def _expired(state: State, _party: str, event: Input) -> Result:
 def _informed(state: State, party: str, event: Input) -> Result:
     if not _of(event, Informed).recorded:
         return state, []  # told that it is not recorded: never cleared by that
+    if (party, "held") in state.paused_by:
+        return _not_informed(state, party, event)  # nobody listens on a held leg
     return state.with_standing(party, Standing.CLEARED), []
 
 
@@ -304,10 +321,23 @@ def _not_informed(state: State, party: str, _event: Input) -> Result:
     return state.with_standing(party, Standing.UNINFORMED), []
 
 
+def _key_while_joining(state: State, party: str, event: Input) -> Result:
+    """A no while the party hears that the call is recorded. At any other time the key may mean something else."""
+    key = _of(event, Key)
+    if not expects_recording(state) or key.key not in (_policy(state).refuse_key, _policy(state).withdraw_key):
+        return state, []
+    changed = state.with_standing(party, Standing.REFUSED)
+    return changed, [
+        Decided(party, Decision.REFUSED, key.source, key.key),
+        Say(party, Message.AGENT_NOT_RECORDED),
+    ]
+
+
 # -- the table -------------------------------------------------------------------------------------------------------
 
 _NOTICE_ENDS = (NoticeCompleted, NoticeInterrupted, NoticeFailed)
 _PLAYING = (Standing.LISTENING, Standing.ACCEPTED_EARLY)
+_PAUSES = {source: "preference" if source is Source.RECORDPREF else source.value for source in Source}
 
 
 def _rows(
@@ -318,14 +348,12 @@ def _rows(
 
 CALLER_TABLE: dict[tuple[Standing, type[Input]], Handler] = {
     **_rows([Standing.UNASKED], [Asked], _asked),
-    **_rows([Standing.REFUSED], [Asked], _asked_after_refusal),
     **_rows([Standing.ASKED], [NoticeStarted], _started),
     **_rows([Standing.ASKED, *_PLAYING], [NoticeInterrupted, NoticeFailed], _broken),
     **_rows(_PLAYING, [NoticeCompleted], _completed),
     # A notice that was stopped by a decision still reports how it ended; by then it means nothing.
     **_rows([*ABSORBING, Standing.CLEARED, Standing.DECIDING], _NOTICE_ENDS, _ignore),
-    **_rows(ABSORBING - {Standing.REFUSED}, [NoticeStarted], _ignore),
-    **_rows([Standing.REFUSED], [NoticeStarted], _ignore),
+    **_rows(ABSORBING, [NoticeStarted], _ignore),
     **_rows([Standing.ASKED, *_PLAYING], [Key], _key_while_asked),
     **_rows([Standing.DECIDING], [Key], _key_while_deciding),
     **_rows([Standing.CLEARED], [Key], _key_while_cleared),
@@ -341,41 +369,14 @@ OTHER_TABLE: dict[tuple[Standing, type[Input]], Handler] = {
     **_rows([Standing.UNASKED], [Informed], _informed),
     **_rows([Standing.UNASKED], [NotInformed], _not_informed),
     **_rows(ABSORBING, [Informed, NotInformed], _ignore),
+    **_rows([Standing.UNASKED], [Key], _key_while_joining),
     **_rows([Standing.CLEARED], [Key], _key_while_cleared),
-    **_rows([Standing.UNASKED, *ABSORBING], [Key], _ignore),
+    **_rows(ABSORBING, [Key], _ignore),
     **_rows([Standing.UNASKED, Standing.CLEARED], [Preferred], _preferred),
     **_rows(ABSORBING, [Preferred], _ignore),
     **_rows(set(Standing) - {Standing.LEFT}, [Left], _left),
     **_rows([Standing.LEFT], [Left], _ignore),
 }
-
-
-# -- waits -----------------------------------------------------------------------------------------------------------
-
-
-def _with_deadlines(
-    before: State, after: State, effects: list[Effect], now_ms: int
-) -> tuple[State, tuple[Effect, ...]]:
-    """Arms the timer of every wait that was entered and disarms those that ended. Derived, so none is forgotten."""
-    old = dict(before.deadlines)
-    wanted = {PARTY_WAITS[after.caller]} if after.caller in PARTY_WAITS else set()
-    if after.recording in RECORDING_WAITS:
-        wanted.add(RECORDING_WAITS[after.recording])
-    new = {timer: old[timer] if timer in old else now_ms + _length(after, timer) for timer in sorted(wanted)}
-    effects += [Disarm(timer) for timer in old if timer not in new]
-    effects += [Arm(timer, due) for timer, due in new.items() if timer not in old]
-    return replace(after, deadlines=tuple(new.items())), tuple(effects)
-
-
-def _length(state: State, timer: Timer) -> int:
-    policy = _policy(state)
-    return {
-        Timer.NOTICE: policy.notice_timeout_ms,
-        Timer.WINDOW: policy.window_ms,
-        Timer.PERMIT: policy.permit_timeout_ms,
-        Timer.START: policy.start_timeout_ms,
-        Timer.STOP: STOP_TIMEOUT_MS,
-    }[timer]
 
 
 def _policy(state: State) -> Policy:
@@ -388,18 +389,3 @@ def _of(event: Input, kind: type[T]) -> T:
     if not isinstance(event, kind):
         raise InvariantError(f"{type(event).__name__} was sent where {kind.__name__} belongs")
     return event
-
-
-def is_recording(state: State) -> bool:
-    """Whether samples may be being kept right now, for operators and for the agent's announcement."""
-    return state.recording in (Recording.RUNNING, Recording.PAUSED, Recording.OPENING)
-
-
-def expects_recording(state: State) -> bool:
-    """Whether the next party to join has to be told that the call is recorded."""
-    return (
-        state.policy is not None
-        and state.policy.mode is not Mode.NEVER
-        and state.caller is Standing.CLEARED
-        and state.recording is not Recording.DENIED
-    )

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from ivr.consent.inputs import CALLER
 from ivr.consent.policy import Mode
-from ivr.consent.state import Standing, State
+from ivr.consent.state import Recording, Standing, State
 
 
 class Answer(StrEnum):
@@ -48,6 +48,8 @@ def may_record(state: State) -> Verdict:
         return Verdict(Answer.NO, "no_key_path", technical=True)
     if state.caller is not Standing.CLEARED:
         return Verdict(Answer.WAIT, "undecided")
+    if not state.answered:
+        return Verdict(Answer.NO, "not_answered", technical=True)
     if not 0 < state.notice_total <= state.notice_sent:
         return Verdict(Answer.NO, "notice_incomplete", technical=True)
     return _others(state)
@@ -69,3 +71,18 @@ def _others(state: State) -> Verdict:
     if state.paused_by:
         return Verdict(Answer.WAIT, min(why for _, why in state.paused_by))
     return Verdict(Answer.YES, "all_cleared")
+
+
+def is_recording(state: State) -> bool:
+    """Whether samples may be being kept right now, for operators and for the agent's announcement."""
+    return state.recording in (Recording.RUNNING, Recording.PAUSED, Recording.OPENING)
+
+
+def expects_recording(state: State) -> bool:
+    """Whether the next party to join has to be told that the call is recorded."""
+    return (
+        state.policy is not None
+        and state.policy.mode is not Mode.NEVER
+        and state.caller is Standing.CLEARED
+        and not state.final
+    )

@@ -16,6 +16,7 @@ from ivr.consent.effects import (
     StartRecording,
     StopRecording,
 )
+from ivr.consent.errors import InvariantError
 from ivr.consent.inputs import (
     CALLER,
     Expired,
@@ -34,7 +35,6 @@ from ivr.consent.state import Recording, Standing, State
 Result = tuple[State, list[Effect]]
 
 _OPEN = frozenset({Recording.OPENING, Recording.RUNNING, Recording.PAUSED})
-_ENDS = frozenset({Recording.STOPPING, Recording.DENIED})
 _ASKING = frozenset({Recording.AWAITING_PERMIT, Recording.PERMITTED})
 
 
@@ -48,24 +48,50 @@ def follow(before: State, state: State, event: Input) -> Result:
 def _told(state: State, event: Input) -> Result:
     """What the recorder, the ledger and the timers report."""
     match event:
-        case PermitAcknowledged(number) if state.recording is Recording.AWAITING_PERMIT and number == state.number:
-            return replace(state, recording=Recording.PERMITTED), []
-        case RecorderStarted(number) if state.recording is Recording.OPENING and number == state.number:
-            return replace(state, recording=Recording.RUNNING), []
-        case RecorderStopped(number) if state.recording is Recording.STOPPING and number == state.number:
-            return replace(state, recording=Recording.DENIED if state.reason else Recording.IDLE), []
-        case RecorderFailed(number, reason) if number == state.number and state.recording in _OPEN:
-            return _stop(replace(state, reason=reason), reason)
+        case PermitAcknowledged(number):
+            return _acknowledged(state, number)
+        case RecorderStarted(number) | RecorderFailed(number) | RecorderStopped(number):
+            if not 0 < number == state.opened:
+                raise InvariantError(
+                    f"{type(event).__name__} of recorder {number}, the newest opened is {state.opened}"
+                )
+            return _recorder(state, event)
         case LedgerLost(reason) if state.recording in _ASKING:
-            return replace(state, recording=Recording.DENIED, reason=reason), [Blocked(reason)]
-        case Expired(Timer.PERMIT):
-            return replace(state, recording=Recording.DENIED, reason="ledger"), [Blocked("ledger")]
+            return _deny(state, reason or "ledger")
         case LedgerLost(reason) if state.recording in _OPEN:
-            return _stop(replace(state, reason=reason), reason)
+            return _stop_for_good(state, reason or "ledger")
+        case Expired(Timer.PERMIT):
+            return _deny(state, "ledger")
         case Expired(Timer.START):
-            return _stop(replace(state, reason="start_timeout"), "start_timeout")
+            return _stop_for_good(state, "start_timeout")
         case Expired(Timer.STOP):
-            return replace(state, recording=Recording.DENIED, reason="stop_timeout"), [Blocked("stop_timeout")]
+            return _deny(state, "stop_timeout")
+    return state, []
+
+
+def _acknowledged(state: State, number: int) -> Result:
+    """Only the permit that is being waited for counts: one that was dropped or came late opens nothing."""
+    if not 0 < number <= state.number:
+        raise InvariantError(f"permit {number} was acknowledged, the newest asked for is {state.number}")
+    if state.recording is Recording.AWAITING_PERMIT and number == state.number:
+        return replace(state, recording=Recording.PERMITTED), []
+    return state, []
+
+
+def _recorder(state: State, event: RecorderStarted | RecorderFailed | RecorderStopped) -> Result:
+    """What the recorder of the newest opened permit reports. It may cross with a stop that is on its way."""
+    match event:
+        case RecorderStarted(number):
+            if state.recording is Recording.OPENING:
+                return replace(state, recording=Recording.RUNNING), []
+            if state.recording not in (Recording.STOPPING, Recording.DENIED):
+                raise InvariantError(f"recorder {number} started while {state.recording}")
+        case RecorderFailed(_, reason) if state.recording in _OPEN:
+            return _stop_for_good(state, reason or "recorder_failed")
+        case RecorderStopped() if state.recording is Recording.STOPPING:
+            return replace(state, recording=Recording.DENIED if state.final else Recording.IDLE), []
+        case RecorderStopped() if state.recording in _OPEN:
+            return replace(state, recording=Recording.DENIED, reason="recorder_closed"), []
     return state, []
 
 
@@ -90,13 +116,13 @@ def _asking(state: State, verdict: Verdict) -> Result:
     if verdict.answer is Answer.NO or state.present != state.permit_parties:
         return _idle(replace(state, recording=Recording.IDLE), verdict)
     if verdict.answer is Answer.YES and state.recording is Recording.PERMITTED:
-        return replace(state, recording=Recording.OPENING), [StartRecording(state.number)]
+        return replace(state, recording=Recording.OPENING, opened=state.number), [StartRecording(state.number)]
     return state, []
 
 
 def _open(state: State, verdict: Verdict) -> Result:
     if verdict.answer is Answer.NO:
-        return _stop(state, verdict.reason)
+        return _stop_for_good(state, verdict.reason)
     gone = set(state.permit_parties) - set(state.present)
     if gone:
         return _stop(state, "party_left")
@@ -104,6 +130,8 @@ def _open(state: State, verdict: Verdict) -> Result:
         if state.recording is Recording.RUNNING:
             pause = PauseRecording(state.number, verdict.reason)
             return replace(state, recording=Recording.PAUSED), [pause]
+        if state.recording is Recording.OPENING:
+            return _stop(state, verdict.reason)  # it may be keeping samples before it says so
         return state, []
     if state.present != state.permit_parties:
         return _stop(state, "parties_changed")  # a newcomer who is cleared needs a permit that names them
@@ -112,7 +140,14 @@ def _open(state: State, verdict: Verdict) -> Result:
     return state, []
 
 
-def _stay(state: State, _verdict: Verdict) -> Result:
+def _stopping(state: State, verdict: Verdict) -> Result:
+    """A no that comes while a recorder closes is kept: whoever said it may be gone before the recorder is."""
+    if verdict.answer is Answer.NO and not state.final:
+        return replace(state, reason=verdict.reason), []
+    return state, []
+
+
+def _denied(state: State, _verdict: Verdict) -> Result:
     return state, []
 
 
@@ -123,12 +158,21 @@ _BY_STATE: dict[Recording, Callable[[State, Verdict], Result]] = {
     Recording.OPENING: _open,
     Recording.RUNNING: _open,
     Recording.PAUSED: _open,
-    Recording.STOPPING: _stay,
-    Recording.DENIED: _stay,
+    Recording.STOPPING: _stopping,
+    Recording.DENIED: _denied,
 }
 
 
+def _deny(state: State, reason: str) -> Result:
+    return replace(state, recording=Recording.DENIED, reason=reason), [Blocked(reason)]
+
+
+def _stop_for_good(state: State, reason: str) -> Result:
+    return _stop(replace(state, reason=reason), reason)
+
+
 def _stop(state: State, reason: str) -> Result:
+    """Without a reason in the state the stop is not final: another permit may follow when the recorder is closed."""
     policy = state.policy
     withdrawn = Standing.WITHDRAWN in dict(state.parties).values()
     erase = withdrawn and policy is not None and policy.on_withdraw is OnWithdraw.ERASE
@@ -144,7 +188,7 @@ def _erase(before: State, after: State) -> list[Effect]:
     """A withdrawal that erases reaches every recording of this call, not only the one that is open."""
     if not _withdrew(before, after) or after.policy is None or after.policy.on_withdraw is not OnWithdraw.ERASE:
         return []
-    closed = after.number - 1 if before.recording in _OPEN else after.number
+    closed = before.opened - 1 if before.recording in _OPEN else before.opened
     return [EraseRecording(number) for number in range(1, closed + 1)]
 
 
@@ -156,17 +200,16 @@ def _announce(before: State, after: State) -> list[Effect]:
     ran = before.recording in _OPEN or before.recording is Recording.STOPPING
     withdrew = _withdrew(before, after)
     if withdrew:
-        effects.append(Say(CALLER, _farewell(after, ran)))
-    ends = before.recording not in (after.recording, Recording.STOPPING) and after.recording in _ENDS
-    if withdrew or (ends and (after.reason or may_record(after).answer is Answer.NO)):
+        effects.append(Say(CALLER, _farewell(after)))
+    if withdrew or (after.final and not before.final):
         message = Message.AGENT_RECORDING_STOPPED if ran else Message.AGENT_NOT_RECORDED
         told = (Standing.CLEARED, Standing.WITHDRAWN)
         effects += [Say(party, message) for party, s in after.parties if party != CALLER and s in told]
     return effects
 
 
-def _farewell(state: State, ran: bool) -> Message:
-    if not ran:
+def _farewell(state: State) -> Message:
+    if not state.opened:
         return Message.NOT_RECORDED
     erase = state.policy is not None and state.policy.on_withdraw is OnWithdraw.ERASE
     return Message.RECORDING_STOPPED_ERASED if erase else Message.RECORDING_STOPPED

@@ -9,7 +9,7 @@ from ivr.consent.policy import Policy
 
 
 class Standing(StrEnum):
-    """Where one party stands. REFUSED, UNINFORMED, WITHDRAWN and LEFT absorb."""
+    """Where one party stands. REFUSED, UNINFORMED, WITHDRAWN and LEFT absorb, save that anybody may leave."""
 
     UNASKED = "unasked"
     ASKED = "asked"
@@ -60,7 +60,11 @@ class State:
     parties: tuple[tuple[str, Standing], ...] = ((CALLER, Standing.UNASKED),)
     recording: Recording = Recording.IDLE
     policy: Policy | None = None
+    answered: bool = False
+    """Nothing that is played before the 200 counts as a notice: early media may never be heard."""
     key_paths: frozenset[KeyPath] = frozenset()
+    objection: Source | None = None
+    """Who said `off` before the consent step; judged when the policy is known."""
     notice_total: int = 0
     notice_sent: int = 0
     early_source: Source | None = None
@@ -70,6 +74,8 @@ class State:
     number: int = 0
     """Permits asked for so far; the newest has this number."""
     permit_parties: tuple[str, ...] = ()
+    opened: int = 0
+    """The newest permit for which a recorder was opened; 0 when none ever was."""
     reason: str = ""
     """Why the notice or the recording came to nothing, for the log."""
     deadlines: tuple[tuple[Timer, int], ...] = ()
@@ -97,6 +103,11 @@ class State:
     def due(self, timer: Timer) -> int | None:
         """When this wait ends, in the machine's ms, or None when it is not waited for."""
         return dict(self.deadlines).get(timer)
+
+    @property
+    def final(self) -> bool:
+        """No is final: nothing of this call is recorded from here on, whoever comes or goes."""
+        return self.recording is Recording.DENIED or (self.recording is Recording.STOPPING and self.reason != "")
 
     @property
     def closed(self) -> bool:
