@@ -24,6 +24,7 @@ from ivr.vault.open import Contents, Level, OpenRecording
 from ivr.vault.sealing import load_identities
 from ivr.vault.store import RecordingStore, StoredRecording
 
+_WIDTH = 130
 _Folder = click.Path(exists=True, file_okay=False, path_type=Path)
 _File = click.Path(exists=True, dir_okay=False, path_type=Path)
 config_option = click.option(
@@ -228,5 +229,5 @@ def _length(seconds: float | None) -> str:
 
 
 def _console() -> Console:
-    # Data for a pipe must not be cut to a terminal's width.
-    return Console(highlight=False, soft_wrap=True)
+    # An id that was cut to fit a narrow terminal would be of no use; the terminal may wrap the line.
+    return Console(highlight=False, soft_wrap=True, width=max(_WIDTH, Console().width))

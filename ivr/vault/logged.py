@@ -2,15 +2,17 @@
 """What the log says of a recording, to compare with what is on disk. Reads the database, never writes it."""
 
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from ivr.ledger.event import EventError, header_segment, key_id, verify
+from ivr.ledger.event import Event, EventError, header_segment, key_id, verify
 from ivr.ledger.note import VKey
 from ivr.vault.errors import Damaged, VaultUnwritable
 from ivr.vault.segments import SegmentFact
+
+_FIELDS = ("n", "start", "samples", "sha256", "bytes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,31 +35,39 @@ class Finding:
 
 
 def logged(database: Path, vkey: VKey, recording: str) -> Logged | None:
-    """The newest `recording.stopped` of this recording, its signature checked; None while it runs or when it was lost.
+    """The `recording.stopped` of this recording, signatures checked; None while it runs or when it was lost.
 
-    Raises VaultUnwritable when the log cannot be read, Damaged when the event does not hold.
+    A log entry holds at most 64 KiB, about 350 segments: events before it may have named the earlier ones already.
+    Raises VaultUnwritable when the log cannot be read, Damaged when an event does not hold.
     """
-    query = "SELECT jws FROM events WHERE recording = ? AND type = 'recording.stopped' ORDER BY seq DESC LIMIT 1"
+    query = "SELECT jws FROM events WHERE recording = ? ORDER BY seq"
     try:
         with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-            row = connection.execute(query, (recording,)).fetchone()
+            rows = connection.execute(query, (recording,)).fetchall()
     except sqlite3.Error as error:
         raise VaultUnwritable(f"cannot read the log: {error}", database, "is this the folder of a server?") from error
-    if row is None:
-        return None
+    header = header_segment(key_id(vkey.public))
     try:
-        event = verify(row[0].encode(), header_segment(key_id(vkey.public)), vkey.public)
-        if event.type != "recording.stopped" or event.data["recording"] != recording:
-            raise EventError(f"it is a {event.type} of another recording")
-        return _logged(dict(event.data))
+        events = [verify(row[0].encode(), header, vkey.public) for row in rows]
+        if any(event.data["recording"] != recording for event in events):
+            raise EventError("it is of another recording")
+        return _logged(events)
     except (EventError, KeyError, TypeError) as error:
         raise Damaged(f"the log's event does not hold: {error}", recording, "run `ivr log verify`") from error
 
 
-def _logged(data: dict[str, Any]) -> Logged:
-    names = ("n", "start", "samples", "sha256", "bytes")
-    segments = tuple(SegmentFact(*(segment[name] for name in names)) for segment in data["segments"])
-    return Logged(data["rate"], data["samples"], segments, data["reason"], bool(data["erased"]))
+def _logged(events: Sequence[Event]) -> Logged | None:
+    stopped = next((event.data for event in reversed(events) if event.type == "recording.stopped"), None)
+    if stopped is None:
+        return None
+    named: dict[int, SegmentFact] = {}
+    for event in events:
+        listed = event.data.get("segments")
+        if isinstance(listed, list):  # recording.erased has a number there
+            named |= {item["n"]: SegmentFact(*(item[name] for name in _FIELDS)) for item in listed}
+    # A withdrawal may have taken back segments that were named before.
+    kept = tuple(named[n] for n in sorted(named) if named[n].end <= stopped["samples"])
+    return Logged(stopped["rate"], stopped["samples"], kept, stopped["reason"], bool(stopped["erased"]))
 
 
 def compare(logged_facts: tuple[SegmentFact, ...], on_disk: tuple[SegmentFact, ...]) -> list[Finding]:

@@ -95,6 +95,11 @@ class RecordingWriter:
         return self._tail.end
 
     @property
+    def sealed(self) -> tuple[SegmentFact, ...]:
+        """The segments that are durable by now. A log entry holds about 350: a long recording is logged in parts."""
+        return tuple(self._sealer.facts)
+
+    @property
     def unsealed(self) -> int:
         """Samples that a crash now would lose."""
         return self._tail.samples + self._sealer.pending
