@@ -11,7 +11,7 @@ from ivr.consent.policy import LawfulBasis, Mode, OnWithdraw, Policy, why_not_al
 from ivr.flow.duration import Duration, Period
 from ivr.flow.spoken import Notice
 from ivr.flow.values import Key, LocalText, Term
-from ivr.flow.yamlfile import Node, Rules
+from ivr.flow.yamlfile import Node, Rules, first_sentence
 
 OPT_IN_WINDOW = Duration(8_000)
 LEAST_OPT_IN_WINDOW = Duration(3_000)
@@ -86,7 +86,7 @@ class Consent(Node):
         for name in ("controller", "purposes", "retention", "storage", "access"):
             if not getattr(self, name):
                 what = f"`{name}` is missing: the notice says it and the server enforces it"
-                rules.refuse(name, what, (type(self).model_fields[name].description or "").split(". ")[0])
+                rules.refuse(name, what, first_sentence(type(self).model_fields[name].description or ""))
         for name in ("purposes", "access"):
             terms: tuple[Term, ...] = getattr(self, name)
             for index, term in enumerate(terms):

@@ -77,8 +77,9 @@ def check_flow(flow: Flow, checks: Sequence[Check] = ()) -> list[Mistake]:
     found = [*names, *_texts(flow), *_sound_files(flow)]
     if not names:
         found += prove(flow)
+    known = {mistake.place for mistake in found}
     for check in checks:
-        found += check(flow)
+        found += [mistake for mistake in check(flow) if mistake.place not in known]
     return found
 
 

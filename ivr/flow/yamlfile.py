@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A YAML file into a pydantic model, with file, line and column for every mistake, and all of them at once."""
 
+import re
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from pathlib import Path
@@ -68,12 +69,22 @@ def validate(value: Value, source: Source, model: type[M]) -> M:
         return model.model_validate(value, context={"folder": source.file.parent})
     except ValidationError as error:
         details = error.errors(include_url=False)
-        raise FileError([_mistake(item, source, model) for item in details]) from error
+        raise FileError([_mistake(item, source, model) for item in details if not _follows(item, details)]) from error
+
+
+def _follows(error: ErrorDetails, others: Sequence[ErrorDetails]) -> bool:
+    """Whether a list only counts as too short because of an item of it that is refused anyway."""
+    loc = error["loc"]
+    return error["type"] == "too_short" and any(len(o["loc"]) > len(loc) == _shared(o["loc"], loc) for o in others)
+
+
+def _shared(one: Sequence[str | int], other: Sequence[str | int]) -> int:
+    return next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 def _mistake(error: ErrorDetails, source: Source, model: type[BaseModel]) -> Mistake:
     loc = error["loc"]
-    name = str(loc[-1]) if loc else "the file"
+    name = next((part for part in reversed(loc) if isinstance(part, str) and part != "[key]"), "the file")
     context: Mapping[str, Any] = error.get("ctx", {})
     kind = error["type"]
     if kind == "missing":
@@ -91,6 +102,8 @@ def _mistake(error: ErrorDetails, source: Source, model: type[BaseModel]) -> Mis
         names = _names(_type_at(model, loc))
         near = nearest(str(given), names)
         return Mistake(place, f"{_shown(given)} is not a known {name}", one_of(names), near)
+    if kind == "too_short":
+        return Mistake(place, f"`{name}` is empty", "at least one")
     if kind in _EXPECTED:
         return Mistake(place, f"`{name}` cannot be {_shown(given)}", _EXPECTED[kind])
     return Mistake(place, f"`{name}` cannot be {_shown(given)}", _lower(error["msg"].removeprefix("Input should be ")))
@@ -110,6 +123,11 @@ _EXPECTED = {
     "model_attributes_type": "a mapping (name: value)",
     "path_type": "a path",
 }
+
+
+def first_sentence(text: str) -> str:
+    """Of a description; `Art. 6` does not end one."""
+    return re.split(r"(?<!Art)\.(?:\s|$)", text)[0].replace("\n", " ")
 
 
 def _lower(text: str) -> str:
@@ -174,4 +192,4 @@ def _field_text(model: type[BaseModel], loc: Sequence[str | int]) -> str | None:
         return None
     field = owner.model_fields.get(str(loc[-1]))
     text = (field.description or "") if field else ""
-    return _lower(text.split(". ")[0].rstrip(".").replace("\n", " ")) or None
+    return _lower(first_sentence(text)) or None

@@ -155,7 +155,7 @@ class _Reader:
         self.mistakes.append(Mistake(self._place(node), what, expected))
 
 
-_HASH_KEY = re.compile(r"^(\s*)(?:.*\{\s*|.*,\s*)?#\s*:(?:\s|$)")
+_HASH_KEY = re.compile(r"^(\s*)(?:.*\{\s*|.*,\s*)?#:(?:\s|$)")
 
 
 def _comment_traps(text: str, file: Path) -> list[Mistake]:
@@ -163,12 +163,14 @@ def _comment_traps(text: str, file: Path) -> list[Mistake]:
     return [
         Mistake(Place(file, number, line.index("#") + 1), "an unquoted # starts a comment", 'the key quoted: "#"')
         for number, line in enumerate(text.splitlines(), 1)
-        if _HASH_KEY.match(line) and '"' not in line[: line.index("#")]
+        if _HASH_KEY.match(line) and not set("'\"") & set(line[: line.index("#")])
     ]
 
 
 def _syntax(error: yaml.MarkedYAMLError, file: Path) -> Mistake:
     mark = error.problem_mark or error.context_mark
+    if error.context_mark and "end of stream" in (error.problem or ""):
+        mark = error.context_mark  # where the quote or bracket was opened, not where the file ends
     place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file, 1, 1)
     problem, context = error.problem or "", error.context or ""
     if "alias" in context or "alias" in problem:
