@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The pjsua2 call: its callbacks copy plain values into events and return. No policy, no blocking, nothing raised.
 
-Runs on PJSIP's thread. At DISCONNECTED every reference to the call is let go inside the callback, while the call still
-owns its id: ~Call() hangs up whatever call holds the id by then, so one reference kept too long kills a stranger's call.
+Runs on PJSIP's thread. At DISCONNECTED every reference to the call is let go inside the callback, while the call
+still owns its id: ~Call() hangs up whatever call holds the id by then, so a reference kept too long kills a stranger.
 """
 
 import logging
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 Post = Callable[[LegEvent], None]
 
 
-class PjCall(pj.Call):  # type: ignore[misc]
+class PjCall(pj.Call):
     """One leg as pjsua2 sees it. `post` hands an event to the event loop; `release` lets the last reference go."""
 
     def __init__(self, account: pj.Account, call_id: int, post: Post, release: Callable[[], None]) -> None:
@@ -52,7 +52,7 @@ class PjCall(pj.Call):  # type: ignore[misc]
             log.exception("call state callback")
 
     def _let_go(self) -> None:
-        release, self._release, self._post = self._release, lambda: None, lambda event: None
+        release, self._release, self._post = self._release, lambda: None, lambda _event: None
         release()
 
     def onCallTsxState(self, prm: Any) -> None:
@@ -73,11 +73,9 @@ class PjCall(pj.Call):  # type: ignore[misc]
         """Negotiation took effect: the first makes the leg usable, later ones may be hold or a change."""
         try:
             media = self._read_media()
-            before, self._media = self._media, media
+            self._media = media
             if not self._up:
                 self._maybe_up()
-            elif media is not None and media != before:
-                self._post(MediaChanged(held=media[3], telephone_event=media[2]))
             elif media is not None:
                 # The same terms again are still a re-INVITE: whoever plays a notice must know.
                 self._post(MediaChanged(held=media[3], telephone_event=media[2]))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The PJSIP user agent of a worker process: transports, codecs, the audio clock, legs in and out.
 
-One thread runs PJSIP (`libHandleEvents`), RTP included; commands come from the event loop's thread. The audio clock (null device)
-runs only while a leg is up, so an idle worker sleeps.
+One thread runs PJSIP (`libHandleEvents`), RTP included; commands come from the event loop's thread. The audio clock
+(null device) runs only while a leg is up, so an idle worker sleeps.
 """
 
 import asyncio
@@ -22,6 +22,9 @@ from ivr.sip.events import Invite
 from ivr.sip.leg import Leg, LegGone
 
 log = logging.getLogger(__name__)
+
+
+CLOCK_LINGER_S = 1.0
 
 
 class EndpointError(Exception):
@@ -59,7 +62,7 @@ def library() -> ctypes.CDLL:
     return ctypes.CDLL(path)
 
 
-class _Account(pj.Account):  # type: ignore[misc]
+class _Account(pj.Account):
     def __init__(self, endpoint: "Endpoint") -> None:
         super().__init__()
         self._endpoint = endpoint
@@ -201,6 +204,7 @@ class Endpoint:
             source=source,
             record_aware=call.record_aware,
             preference=sdp.record_preference(sdp.body(message)),
+            allows_info="INFO" in (sdp.header(message, "Allow") or "").upper().replace(" ", "").split(","),
         )
         self._loop.call_soon_threadsafe(self._arrived, leg, invite)
 
@@ -239,7 +243,12 @@ class Endpoint:
 
     def _gone(self, leg: Leg) -> None:
         self._legs.discard(leg)
-        if not self._legs and self._clock:
+        if not self._legs:
+            # Later, because a closed recorder is flushed at the clock's next tick.
+            self._loop.call_later(CLOCK_LINGER_S, self._stop_clock)
+
+    def _stop_clock(self) -> None:
+        if not self._legs and self._clock and self._thread is not None:
             self._clock = False
             self._ep.audDevManager().setNoDev()
 

@@ -24,6 +24,7 @@ class Invite:
     source: str
     record_aware: bool
     preference: str | None
+    allows_info: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import pjsua2 as pj
 log = logging.getLogger(__name__)
 
 
-class Player(pj.AudioMediaPlayer):  # type: ignore[misc]
+class Player(pj.AudioMediaPlayer):
     """One prompt. `on_end` is called on PJMEDIA's thread: it must only hand over, never destroy."""
 
     def __init__(self, path: Path, on_end: Callable[[], None], *, loop: bool = False) -> None:

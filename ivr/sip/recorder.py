@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Records one party from C into memory: no plain audio ever has a file.
 
-PJMEDIA's WAV writer is given a symbolic link that names a memfd; the link is gone a moment later. Samples are read back as
-they are flushed, and their memory is given back to the system.
+PJMEDIA's WAV writer is given a symbolic link that names a memfd; the link is gone a moment later. Samples are read
+back as they are flushed, and their memory is given back to the system.
 """
 
 import ctypes
@@ -97,6 +97,11 @@ class PartyRecorder:
                 self._fd, _PUNCH_HOLE, ctypes.c_long(first_page * 4096), ctypes.c_long((last_page - first_page) * 4096)
             )
         return np.frombuffer(data, dtype="<i2")
+
+    @property
+    def taken(self) -> int:
+        """Samples read so far."""
+        return self._read
 
     @property
     def flushed(self) -> int:

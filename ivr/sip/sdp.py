@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The few lines of SIP and SDP that pjsua2 does not parse for us. Input is hostile: lengths are bounded, nothing raises."""
+"""The little of SIP and SDP that pjsua2 does not parse for us. Input is hostile: lengths bounded, nothing raises."""
 
 import re
 

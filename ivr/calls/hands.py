@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Does what the consent machine decided for one call: speak, stop the notice, open and close recorders."""
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
+
+from ivr.calls.recorder import CallRecorder
+from ivr.calls.speaker import Playback, Played
+from ivr.consent import inputs as i
+from ivr.consent.effects import Message
+from ivr.ledger.permit import PermitError, verify_permit
+from ivr.sip.recorder import RecorderError
+from ivr.vault.errors import VaultError
+from ivr.vault.writer import RecordingSummary
+
+if TYPE_CHECKING:
+    from ivr.calls.session import Session
+
+log = logging.getLogger(__name__)
+
+
+def sent_facts(session: "Session", played: Played | None) -> dict[str, Any]:
+    """How far a prompt came, as an event says it."""
+    paths = sorted(session.driver.state.key_paths)
+    if played is None:
+        return {"samples_sent": 0, "packets_sent": 0, "packets_lost": None, "key_paths": paths}
+    return {
+        "samples_sent": played.samples_sent,
+        "packets_sent": played.packets_sent,
+        "packets_lost": played.packets_lost,
+        "key_paths": paths,
+    }
+
+
+class CallHands:
+    """The effects of one call's machine. Implements ivr.calls.driver.Hands."""
+
+    def __init__(self, session: "Session") -> None:
+        self._session = session
+        self._notice: Playback | None = None
+        self._notice_reason = "decided"
+        self._recorder: CallRecorder | None = None
+        self._recorders: dict[int, str] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._settled: asyncio.Future[bool] | None = None
+
+    # -- the consent step ----------------------------------------------------------------------------------------
+
+    def expect_settled(self) -> "asyncio.Future[bool]":
+        """The answer of the consent step that is about to be asked."""
+        self._settled = asyncio.get_running_loop().create_future()
+        return self._settled
+
+    def settled(self, recordable: bool) -> None:
+        """The consent step is over."""
+        if self._settled is not None and not self._settled.done():
+            self._settled.set_result(recordable)
+
+    def notice_plays(self, playback: Playback | None) -> None:
+        """Which playback is the notice, so that it can be stopped; None when it no longer plays."""
+        self._notice = playback
+
+    def notice_ended(self, playback: Playback) -> bool:
+        """The notice came to its own end. False when it had been stopped before."""
+        ended = self._notice is playback
+        self._notice = None
+        return ended
+
+    def stop_notice(self) -> None:
+        """Silence the notice now; the log hears how far it came."""
+        self.notice_cut("stopped")
+
+    def notice_cut(self, reason: str) -> None:
+        """The notice ends here, before its last sample. Nothing when it does not play."""
+        notice, self._notice = self._notice, None
+        if notice is not None:
+            played = notice.stop()
+            self._session.driver.tell(i.NoticeInterrupted(reason), **sent_facts(self._session, played))
+
+    # -- speaking ------------------------------------------------------------------------------------------------
+
+    def say(self, party: str, message: Message) -> None:
+        """Tells a party something, after what it is hearing from us now."""
+        session = self._session
+        agent = session.agent
+        listener = session.caller if party == i.CALLER else agent if agent and agent.name == party else None
+        file = session.message(message.value)
+        if listener is not None and listener.leg.down is None and file is not None:
+            speaker = listener.speaker
+
+            async def speak() -> None:
+                await speaker.say(file)
+
+            self._spawn(speak())
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("call %s: %r", self._session.call, error)
+
+    # -- recording -----------------------------------------------------------------------------------------------
+
+    def start_recording(self, number: int, permit: str) -> None:
+        """Opens the recorder with the permit that came back from the ledger, verified here once more."""
+        session, services = self._session, self._session.services
+        try:
+            verified = verify_permit(permit, services.vkey, call=session.call)
+            recorder = CallRecorder(
+                verified,
+                services.store,
+                services.rate,
+                session.journal.now_ms,
+                lambda reason: session.driver.tell(i.RecorderFailed(number, reason)),
+            )
+        except (PermitError, RecorderError, VaultError) as error:
+            log.error("call %s: no recorder: %s", session.call, error)
+            session.driver.tell(i.RecorderFailed(number, type(error).__name__))
+            return
+        self._recorder = recorder
+        self._recorders[number] = verified.recording
+        self._spawn(self._start(number, recorder))
+
+    async def _start(self, number: int, recorder: CallRecorder) -> None:
+        session = self._session
+        agent = session.agent
+        if agent is None:
+            session.driver.tell(i.RecorderFailed(number, "no_agent"))
+            return
+        try:
+            await recorder.start(session.caller.leg, agent.leg)
+        except (RecorderError, VaultError) as error:
+            log.error("call %s: the recorder did not start: %s", session.call, error)
+            session.driver.tell(i.RecorderFailed(number, type(error).__name__))
+            return
+        session.driver.tell(
+            i.RecorderStarted(number),
+            recording=recorder.permit.recording,
+            rate=session.services.rate,
+            recipient=recorder.recipient,
+        )
+        self._indicate("on")
+
+    def _indicate(self, state: str) -> None:
+        """RFC 7866 section 7.1.2: record-aware peers are told by SDP as well."""
+        for party in (self._session.caller, self._session.agent):
+            if party is not None and party.up is not None and party.up.record_aware:
+                try:
+                    party.leg.indicate(state)
+                except Exception as error:
+                    log.debug("record indication: %s", error)
+
+    def pause_recording(self, number: int, reason: str) -> None:
+        """No sample from now on."""
+        if self._recorder is not None:
+            self._recorder.pause()
+        self._session.note("recording.paused", {"number": number, "reason": reason})
+        self._indicate("paused")
+
+    def resume_recording(self, number: int) -> None:
+        """Samples again."""
+        if self._recorder is not None:
+            self._recorder.resume()
+        self._session.note("recording.resumed", {"number": number})
+        self._indicate("on")
+
+    def stop_recording(self, number: int, reason: str, erase: bool) -> None:
+        """Not a sample after this moment; the log hears what was kept."""
+        recorder, self._recorder = self._recorder, None
+        if recorder is None:
+            self._stopped(number, reason, None, erase)
+            return
+        stopping = recorder.stop(reason, erase=erase)
+
+        async def finish() -> None:
+            self._stopped(number, reason, await stopping.wait(), erase)
+
+        self._spawn(finish())
+        self._indicate("off")
+
+    def _stopped(self, number: int, reason: str, summary: RecordingSummary | None, erase: bool) -> None:
+        session = self._session
+        recording = self._recorders.get(number, "")
+        erased = bool(summary and summary.erasure)
+        session.driver.tell(
+            i.RecorderStopped(number),
+            recording=recording,
+            reason=reason,
+            rate=session.services.rate,
+            samples=summary.samples if summary else 0,
+            spans=[[s.start, s.samples, s.at_ms] for s in summary.spans] if summary else [],
+            segments=[_segment(s) for s in summary.segments] if summary else [],
+            erased=erased,
+        )
+        if summary is not None and summary.erasure is not None:
+            session.note(
+                "recording.erased",
+                {"recording": recording, "reason": reason, "segments": summary.erasure.files},
+            )
+        elif erase and recording:
+            self.erase_recording(number)
+
+    def erase_recording(self, number: int) -> None:
+        """Destroys an earlier recording of this call; it has stopped."""
+        recording = self._recorders.get(number)
+        if recording is None:
+            return
+        session = self._session
+
+        async def erase() -> None:
+            erasure = await asyncio.to_thread(session.services.store.erase, session.call, recording)
+            session.note(
+                "recording.erased",
+                {"recording": recording, "reason": "withdrawn", "segments": erasure.files},
+            )
+
+        self._spawn(erase())
+
+    async def spoken(self) -> None:
+        """Waits until what was to be said to the caller has been said."""
+        async with self._session.caller.speaker.turn:
+            pass
+
+    async def closed(self) -> None:
+        """Waits until nothing is being spoken or written any more."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+
+def _segment(fact: object) -> dict[str, object]:
+    return {name: getattr(fact, name) for name in ("n", "start", "samples", "sha256", "bytes")}

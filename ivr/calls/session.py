@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One call from INVITE to its last event: the caller's party, the flow's walk, consent, and an orderly end.
+
+One coroutine a call (`run`), which is cancelled as a whole when the caller hangs up. Leg events come in on the event
+loop and go straight to the consent machine; only what it does not want reaches the flow.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from contextlib import suppress
+
+from ivr.calls.driver import Driver
+from ivr.calls.hands import CallHands
+from ivr.calls.journal import Journal
+from ivr.calls.party import Party, key_paths
+from ivr.calls.services import PromptUnavailable, Services
+from ivr.calls.walk import walk
+from ivr.consent import inputs as i
+from ivr.consent.state import Standing
+from ivr.flow.model import Flow
+from ivr.ledger.ids import uuid7
+from ivr.sip.events import Digit, Down, Invite, LegEvent, MediaChanged, PreferenceChanged, Up
+from ivr.sip.leg import Leg, LegGone
+from ivr.sip.sdp import user_of
+from media.cache import PromptFile
+
+log = logging.getLogger(__name__)
+
+END_S = 8.0
+"""How long the end of a call may wait for its recorder and its legs; every one of them has a time-out of its own."""
+
+_SOURCE = {"dtmf": i.Source.DTMF, "info": i.Source.INFO, "inband": i.Source.INBAND}
+
+
+class Session:
+    """All data of one call. Nothing of a call is kept anywhere else."""
+
+    def __init__(self, services: Services, leg: Leg, invite: Invite, flow: Flow, flow_sha256: str) -> None:
+        loop = asyncio.get_running_loop()
+        self.services = services
+        self.flow = flow
+        self.call = uuid7()
+        self.journal = Journal(services.ledger, self.call, loop)
+        self.caller = Party(i.CALLER, leg)
+        self.agent: Party | None = None
+        self.agents = 0
+        self.bridged = False
+        self.hands = CallHands(self)
+        self.driver = Driver(self.journal, self.hands, loop)
+        self.keys: asyncio.Queue[str] = asyncio.Queue()
+        """Keys that the consent machine did not want and no bridge passed on: a menu's."""
+        self.outcome = ("abandoned", "hangup")
+        self._invite = invite
+        self._answered: asyncio.Future[Up] = loop.create_future()
+        self._over = asyncio.Event()
+        self._flow_sha256 = flow_sha256
+
+    # -- life ----------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """The whole call. Returns when its last event has been handed to the ledger."""
+        self._log_received()
+        self.caller.leg.listen(lambda event: self.on_event(self.caller, event))
+        flow = asyncio.ensure_future(self._walk())
+        over = asyncio.ensure_future(self._over.wait())
+        try:
+            await asyncio.wait(
+                {flow, over}, timeout=self.services.max_call_ms / 1000, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            over.cancel()
+            flow.cancel()
+            with suppress(asyncio.CancelledError):
+                await flow
+            await self._end()
+
+    def _log_received(self) -> None:
+        self.journal.write(
+            "call.received",
+            {"flow": self.flow.name, "worker": self.services.worker, "flow_sha256": self._flow_sha256},
+            {
+                "caller": user_of(self._invite.caller),
+                "dialled": self._invite.dialled,
+                "sip_call_id": self._invite.sip_call_id,
+            },
+        )
+        if self._invite.preference is not None:
+            self.driver.tell(i.Preferred(i.CALLER, i.Preference(self._invite.preference)))
+
+    async def _walk(self) -> None:
+        try:
+            self.caller.leg.answer()
+            await self._answered
+            await walk(self)
+        except LegGone as error:
+            log.info("call %s: the caller's leg is gone: %s", self.call, error)
+        except Exception:
+            # The call ends in order whatever a verb met; evidence of it is the outcome, the cause is in the log.
+            log.exception("call %s: the flow broke", self.call)
+            self.outcome = ("failed", "internal")
+
+    async def _end(self) -> None:
+        """Hangs up whoever is left, waits for the recorder, writes the last event."""
+        self.caller.leg.hangup()
+        self.left(self.caller, "hangup" if self.caller.leg.down else "server")
+        agent = self.agent
+        if agent is not None:
+            agent.leg.hangup()
+            self.left(agent, "call_ended")
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.hands.closed(), END_S)
+        self.driver.close()
+        outcome, reason = self.outcome
+        self.journal.write("call.ended", {"outcome": outcome, "reason": reason})
+
+    # -- events of the legs --------------------------------------------------------------------------------------
+
+    def on_event(self, party: Party, event: LegEvent) -> None:
+        """What a leg reports, on the event loop, as it happens."""
+        match event:
+            case Up():
+                self._up(party, event)
+            case Digit(key, by):
+                self._digit(party, key, _SOURCE[by.value])
+            case PreferenceChanged(preference):
+                self.driver.tell(i.Preferred(party.name, i.Preference(preference)))
+            case MediaChanged():
+                self._media(party, event)
+            case Down():
+                self._down(party)
+
+    def _up(self, party: Party, up: Up) -> None:
+        party.up = up
+        if party is self.caller and not self._answered.done():
+            self.driver.tell(i.Answered(self._paths(up)), codec=up.codec)
+            self._answered.set_result(up)
+
+    def _paths(self, media: Up | MediaChanged) -> frozenset[i.KeyPath]:
+        info = self.services.info_keys and self._invite.allows_info
+        return key_paths(media, info=info, inband=self.services.inband_keys)
+
+    def _digit(self, party: Party, key: str, source: i.Source) -> None:
+        said = i.Key(party.name, key, source)
+        if self.driver.would_matter(said):
+            self.driver.tell(said)
+        elif self.bridged and self.agent is not None:
+            other = self.agent if party is self.caller else self.caller
+            with suppress(LegGone):
+                other.leg.send_digit(key)
+        elif party is self.caller:
+            self.keys.put_nowait(key)
+
+    def _media(self, party: Party, media: MediaChanged) -> None:
+        if media.held and not party.held:
+            self.driver.tell(i.Held(party.name))
+        elif party.held and not media.held:
+            self.driver.tell(i.Resumed(party.name))
+        elif not media.held:
+            paths = self._paths(media) if party is self.caller else frozenset()
+            self.driver.tell(i.Renegotiated(party.name, paths))
+        party.held = media.held
+
+    def _down(self, party: Party) -> None:
+        party.speaker.cut()
+        party.gone.set()
+        if party is self.caller:
+            if not self._answered.done():
+                self.outcome = ("abandoned", "cancelled")
+            self.hands.notice_cut("hangup")
+            self.left(party, "hangup")
+            self._over.set()
+        elif party is self.agent:
+            self.left(party, "hangup")
+
+    def left(self, party: Party, reason: str) -> None:
+        """A party's leg is gone; once is enough."""
+        if self.driver.state.standing(party.name) not in (None, Standing.LEFT):
+            self.driver.tell(i.Left(party.name, reason))
+
+    # -- for the verbs -------------------------------------------------------------------------------------------
+
+    def message(self, name: str) -> PromptFile | None:
+        """A standard message in the flow's language, or None (logged) when its file cannot be used."""
+        spec = self.services.prompts.message(name, self.flow.language)
+        try:
+            return self.services.file(spec)
+        except PromptUnavailable as error:
+            log.error("call %s: %s", self.call, error)
+            return None
+
+    def note(self, kind: str, data: Mapping[str, object]) -> None:
+        """Logs a fact that the consent machine has no interest in."""
+        self.journal.write(kind, data)
+
+    def ledger_lost(self) -> None:
+        """The worker has no ledger any more: a permit or a recording that depends on it ends."""
+        self.driver.tell(i.LedgerLost("ledger"))
+
+    def object(self) -> None:
+        """The operator's objection: from here on not recorded."""
+        self.driver.tell(i.Preferred(i.CALLER, i.Preference.OFF, i.Source.OPERATOR))
