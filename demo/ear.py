@@ -34,7 +34,7 @@ def pitch(samples: NDArray[np.int16], rate: int) -> tuple[int, float]:
     return round(top * rate / (4 * len(samples))), float(near / max(spectrum.sum(), 1.0))
 
 
-class Ear(pj.AudioMediaPort):  # type: ignore[misc]
+class Ear(pj.AudioMediaPort):
     """Connected to one call. Says `heard` when what it hears becomes something else; keeps or writes all it hears."""
 
     def __init__(self, name: str, rate: int, emit: Emit, record: Path | None = None) -> None:

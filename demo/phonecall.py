@@ -33,7 +33,7 @@ class Owner(Protocol):
     def later(self, action: Callable[[], None], seconds: float = 0) -> None: ...
 
 
-class PhoneCall(pj.Call):  # type: ignore[misc]
+class PhoneCall(pj.Call):
     """A leg. `number` counts the calls of this softphone; every event of the call carries it."""
 
     def __init__(self, account: pj.Account, owner: Owner, number: int, emit: Emit, call_id: int = -1) -> None:

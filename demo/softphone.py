@@ -39,7 +39,7 @@ class Voicing:
     play: Path | None = None
 
 
-class _Account(pj.Account):  # type: ignore[misc]
+class _Account(pj.Account):
     def __init__(self, phone: "Softphone") -> None:
         super().__init__()
         self._phone = phone
@@ -177,7 +177,7 @@ class Softphone:
         """Dials."""
         self._wind_clock()
         self._count += 1
-        call = PhoneCall(self._account, self, self._count, self._emit)
+        call = PhoneCall(self._identity(), self, self._count, self._emit)
         call.sdp_lines = sdp
         self._calls[call.number] = call
         prm = pj.CallOpParam(True)
@@ -189,6 +189,11 @@ class Softphone:
             self._calls.pop(call.number, None)
             call.say("disconnected", code=0, reason=error.reason)
 
+    def _identity(self) -> pj.Account:
+        if self._account is None:
+            raise RuntimeError("the softphone has not been started")
+        return self._account
+
     def get(self, number: int | None) -> PhoneCall:
         """A live call by its number, or the newest. KeyError when there is none."""
         return self._calls[max(self._calls, default=0) if number is None else number]
@@ -196,7 +201,7 @@ class Softphone:
     def incoming(self, call_id: int, message: str) -> None:
         """On PJSIP's thread."""
         self._count += 1
-        call = PhoneCall(self._account, self, self._count, self._emit, call_id)
+        call = PhoneCall(self._identity(), self, self._count, self._emit, call_id)
         call.sdp_lines = list(self.habits.sdp)
         self._calls[call.number] = call
         head, _, body = message.partition("\r\n\r\n")

@@ -37,7 +37,7 @@ def key_tones(keys: str, ms: int, gap_ms: int, rate: int, dbfs: float = -12.0) -
     return np.concatenate([*parts, gap])
 
 
-class Voice(pj.AudioMediaPlayer):  # type: ignore[misc]
+class Voice(pj.AudioMediaPlayer):
     """Plays samples or a WAV file towards a call, once or in a loop. `on_end` comes on a media thread."""
 
     def __init__(self, source: Samples | Path, rate: int, *, loop: bool, on_end: Callable[[], None] | None = None):
