@@ -98,15 +98,17 @@ def remove_durably(path: Path) -> bool:
     """Remove a file so that it stays removed after power loss. False when it was not there."""
     try:
         os.unlink(path)
+        there = True
     except FileNotFoundError:
-        return False
+        # Perhaps a crash came between somebody's unlink and its sync: the removal still has to become durable.
+        there = False
     except OSError as error:
         raise from_os_error(error, "remove", path) from error
     try:
         sync_folder(path.parent)
     except OSError as error:
         raise from_os_error(error, "remove", path) from error
-    return True
+    return there
 
 
 def overwrite_and_remove(path: Path) -> bool:
@@ -118,7 +120,7 @@ def overwrite_and_remove(path: Path) -> bool:
     try:
         handle = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
-        return False
+        return remove_durably(path)
     except OSError as error:
         raise from_os_error(error, "overwrite", path) from error
     try:

@@ -150,23 +150,18 @@ class RecordingStore:
         folder = self.folder(call, recording)
         destroyed = overwrite_and_remove(self.key_file(recording))
         files = size = 0
-        if folder.is_dir():
-            try:
-                for path in list(folder.iterdir()):
-                    size += path.lstat().st_size
-                    path.unlink()
-                    files += 1
-                os.rmdir(folder)
-                sync_folder(folder.parent)
-                self._remove_if_empty(folder.parent)
-            except OSError as error:
-                raise from_os_error(error, "erase", folder) from error
+        try:
+            for path in self._files(call, recording):
+                size += path.lstat().st_size
+                path.unlink()
+                files += 1
+            for empty in (folder, folder.parent):
+                if empty.is_dir() and not os.listdir(empty):
+                    os.rmdir(empty)
+                    sync_folder(empty.parent)
+        except OSError as error:
+            raise from_os_error(error, "erase", folder) from error
         return Erasure(recording, destroyed, files, size)
-
-    def _remove_if_empty(self, folder: Path) -> None:
-        if not os.listdir(folder):
-            os.rmdir(folder)
-            sync_folder(folder.parent)
 
     # Reading: needs no key.
 
