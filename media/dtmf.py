@@ -23,6 +23,7 @@ _HOP_SECONDS = 0.010
 _WINDOW_HOPS = 2
 # What the projection leaves of a tone that is off by as much as is allowed, at worst.
 _MOST_LOST = 0.35
+_NO_SHARES = (0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +33,13 @@ class Thresholds:
     least_level: float = -45.0
     high_over_low: tuple[float, float] = (-10.0, 7.0)
     least_share: float = 0.60
+    sure_share: float = 0.94
+    """Nothing but the key in at least one window: then few windows are enough."""
     most_off: float = 0.028
-    windows: int = 3
-    """Windows in a row that must agree."""
+    sure_windows: int = 3
+    """Windows in a row that must agree when one of them is sure: a key of 40 ms."""
+    windows: int = 5
+    """The same where other sound is mixed in, such as the echo of a prompt: a key of about 60 ms."""
     release: int = 4
     """Windows without the key before the same key may come again: a lost packet (20 ms) takes three."""
 
@@ -74,6 +79,7 @@ class DtmfDetector:
         self._before: _Heard | None = None
         self._candidate: str | None = None
         self._agreed = 0
+        self._clearest = 0.0
         self._held: str | None = None
         self._missed = 0
 
@@ -97,26 +103,29 @@ class DtmfDetector:
             found += self._counted(*self._look(window, power))
         return found
 
-    def _counted(self, key: str | None, before_too: bool) -> str:
+    def _counted(self, key: str | None, shares: tuple[float, float]) -> str:
         """Count windows; a key is told once, when enough windows agree."""
-        if key is None:
-            self._agreed = 0
-        elif key == self._candidate:
-            self._agreed += 1
-        else:
-            self._agreed = 2 if before_too else 1
+        limits = self.thresholds
+        before, now = shares
+        if key is None or key != self._candidate:
+            # The window before could only be judged by this one.
+            self._agreed = int(before > 0)
+            self._clearest = before
+        self._agreed = self._agreed + 1 if key else 0
+        self._clearest = max(self._clearest, now)
         self._candidate = key
         if self._held is not None:
             self._missed = 0 if key == self._held else self._missed + 1
-            if self._missed >= self.thresholds.release:
+            if self._missed >= limits.release:
                 self._held = None
-        if key is not None and key != self._held and self._agreed >= self.thresholds.windows:
+        needed = limits.sure_windows if self._clearest >= limits.sure_share else limits.windows
+        if key is not None and key != self._held and self._agreed >= needed:
             self._held, self._missed = key, 0
             return key
         return ""
 
-    def _look(self, window: NDArray[np.float64], power: float) -> tuple[str | None, bool]:
-        """The key in this window, and whether the window before held it too.
+    def _look(self, window: NDArray[np.float64], power: float) -> tuple[str | None, tuple[float, float]]:
+        """The key in this window, and the key's share of the power in the window before and in this one.
 
         A key is known from its second window on, when the tones' true frequencies can be told; the first is then
         judged again by them.
@@ -124,34 +133,36 @@ class DtmfDetector:
         before, self._before = self._before, None
         # Cheap first: silence ends here, and speech mostly after the projection.
         if power < self._least_power:
-            return None, False
+            return None, _NO_SHARES
         tones: list[complex] = (window @ self._bank).tolist()
         size = [abs(tone) for tone in tones]
         low = max(range(4), key=size.__getitem__)
         high = max(range(4, 8), key=size.__getitem__)
         if (size[low] ** 2 + size[high] ** 2) / 2 < _MOST_LOST * self.thresholds.least_share * power:
-            return None, False
+            return None, _NO_SHARES
         now = self._before = _Heard(low, high, tones[low], tones[high], power)
         if before is None or (before.low, before.high) != (low, high):
-            return None, False
+            return None, _NO_SHARES
         off_low = self._off(low, now.low_tone, before.low_tone)
         off_high = self._off(high, now.high_tone, before.high_tone)
         most = self.thresholds.most_off
         if abs(off_low) > most * LOW[low] or abs(off_high) > most * HIGH[high - 4]:
-            return None, False
-        if not self._is_key(now, off_low, off_high):
-            return None, False
-        return KEYS[low][high - 4], self._is_key(before, off_low, off_high)
+            return None, _NO_SHARES
+        share = self._share(now, off_low, off_high)
+        if not share:
+            return None, _NO_SHARES
+        return KEYS[low][high - 4], (self._share(before, off_low, off_high), share)
 
-    def _is_key(self, heard: _Heard, off_low: float, off_high: float) -> bool:
-        """Whether level, share of the power and twist are a key's, for tones that are that far off, in Hz."""
+    def _share(self, heard: _Heard, off_low: float, off_high: float) -> float:
+        """The two tones' share of the power, tones that far off in Hz; 0 when level, share or twist are no key's."""
         limits = self.thresholds
         low = (abs(heard.low_tone) / self._kept(off_low)) ** 2 / 2
         high = (abs(heard.high_tone) / self._kept(off_high)) ** 2 / 2
-        if low + high < limits.least_share * heard.power or min(low, high) < self._least_power / 2:
-            return False
+        share = (low + high) / heard.power
+        if share < limits.least_share or min(low, high) < self._least_power / 2:
+            return 0.0
         twist = 10 * math.log10(high / low)
-        return limits.high_over_low[0] <= twist <= limits.high_over_low[1]
+        return share if limits.high_over_low[0] <= twist <= limits.high_over_low[1] else 0.0
 
     def _off(self, place: int, tone: complex, before: complex) -> float:
         """How far a tone is from its frequency in Hz, up to 50 each way, by the phase's move in a hop."""
