@@ -51,7 +51,7 @@ steps = st.one_of(
     st.builds(menu, st.sampled_from(["1", "9"]), names, names),
 )
 flows = st.lists(st.lists(steps, min_size=1, max_size=4), min_size=4, max_size=4).map(
-    lambda sections: of(dict(zip(SECTIONS, map(tuple, sections), strict=True)))
+    lambda sections: of({name: tuple(found) for name, found in zip(SECTIONS, sections, strict=True)})
 )
 
 

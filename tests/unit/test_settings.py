@@ -48,7 +48,7 @@ def test_the_shipped_file_names_every_setting_with_its_default(tmp_path: Path) -
 
 
 def keys_of(model: type[BaseModel]) -> set[tuple[str, str]]:
-    found = set()
+    found: set[tuple[str, str]] = set()
     for name, field in model.model_fields.items():
         inner = field.annotation
         is_group = isinstance(inner, type) and issubclass(inner, BaseModel)
