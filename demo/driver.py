@@ -20,6 +20,10 @@ class PeerTimeout(AssertionError):
     """An expected event did not come; the message holds everything that did."""
 
 
+class PeerRefused(AssertionError):
+    """A softphone could not do what it was told: the call is gone, or PJSIP said no."""
+
+
 class Peer:
     """A softphone. Use it as a context manager; it is ended by its own process id.
 
@@ -48,6 +52,7 @@ class Peer:
         self._changed = threading.Condition()
         self._events: list[Event] = []
         self._mark = 0
+        self._sent = 0
         self._errors: list[str] = []
         self._process = subprocess.Popen(
             arguments,
@@ -67,7 +72,7 @@ class Peer:
     @property
     def port(self) -> int:
         """Its SIP port; waits until it listens."""
-        return int(self.wait("ready", since=0)["port"])
+        return int(self.wait("ready", since=0, within=20)["port"])
 
     @property
     def uri(self) -> str:
@@ -83,7 +88,7 @@ class Peer:
         """Ends the process: asks, then kills. Harmless when it has ended."""
         try:
             if self._process.poll() is None and self._process.stdin is not None:
-                self.send("quit")
+                self._post("quit", {})
                 self._process.stdin.close()
             self._process.wait(timeout=8)
         except (subprocess.TimeoutExpired, OSError):
@@ -131,22 +136,26 @@ class Peer:
     def seen(self, event: str | None = None, *, since: int | None = None, **fields: object) -> list[Event]:
         """Events so far, of this name and with these fields."""
         with self._changed:
-            return [e for e in self._events[self._mark if since is None else since :] if _matches(e, event, fields)]
+            return [
+                e
+                for e in self._events[self._mark if since is None else since :]
+                if _matches(e, (event,) if event else (), fields)
+            ]
 
     def wait(
-        self, event: str, *, within: float = 10, since: int | None = None, count: int = 1, **fields: object
+        self, *names: str, within: float = 10, since: int | None = None, count: int = 1, **fields: object
     ) -> Event:
-        """The `count`-th such event; PeerTimeout after `within` seconds, or at once when the process has ended."""
+        """The `count`-th event of one of these names; PeerTimeout after `within` seconds, or when the process ends."""
         start = self._mark if since is None else since
         deadline = time.monotonic() + within
         with self._changed:
             while True:
-                found = [e for e in self._events[start:] if _matches(e, event, fields)]
+                found = [e for e in self._events[start:] if _matches(e, names, fields)]
                 if len(found) >= count:
                     return found[count - 1]
                 left = deadline - time.monotonic()
                 if left <= 0 or (self._events and self._events[-1]["event"] == "eof"):
-                    raise PeerTimeout(self._explain(event, fields, within, count))
+                    raise PeerTimeout(self._explain(" or ".join(names), fields, within, count))
                 self._changed.wait(left)
 
     def _explain(self, event: str, fields: Mapping[str, object], within: float, count: int) -> str:
@@ -158,6 +167,8 @@ class Peer:
         first = self._events[0]["at"] if self._events else 0
         lines = []
         for event in self._events:
+            if event["event"] == "done":
+                continue
             rest = {k: v for k, v in event.items() if k not in ("event", "at", "head", "headers")}
             lines.append(f"  {(event['at'] - first) / 1e9:8.3f}  {event['event']:<13}{json.dumps(rest)[:300]}")
         return "\n".join([*lines, *("  stderr: " + line.rstrip() for line in self._errors[-40:])])
@@ -165,12 +176,20 @@ class Peer:
     # -- commands ------------------------------------------------------------------------------------------------
 
     def send(self, do: str, **fields: object) -> None:
-        """A command; fields that are None are left out."""
-        self.wait("ready", since=0)
-        line = json.dumps({"do": do, **{name: value for name, value in fields.items() if value is not None}})
+        """A command; returns when it has been carried out. Fields that are None are left out. Raises PeerRefused."""
+        self._post(do, fields)
+        number = self._sent
+        done = self.wait("done", "refused", since=0, n=number)
+        if done["event"] == "refused":
+            raise PeerRefused(f"{self.name}: {do} {fields}: {done['why']}\n{self.story()}")
+
+    def _post(self, do: str, fields: Mapping[str, object]) -> None:
+        self.wait("ready", since=0, within=20)
+        self._sent += 1
+        command = {"n": self._sent, "do": do, **{name: value for name, value in fields.items() if value is not None}}
         if self._process.stdin is None:
-            raise PeerTimeout(f"{self.name} has no stdin")
-        self._process.stdin.write(line + "\n")
+            raise PeerRefused(f"{self.name} has no stdin")
+        self._process.stdin.write(json.dumps(command) + "\n")
         self._process.stdin.flush()
 
     def call(self, uri: str, *, headers: Mapping[str, str] | None = None, sdp: Sequence[str] | None = None) -> int:
@@ -190,7 +209,7 @@ class Peer:
         return self.wait("dtmf_sent", since=0, count=count)
 
     def hangup(self, call: int | None = None, *, code: int | None = None) -> None:
-        """BYE, CANCEL or a refusal."""
+        """BYE, CANCEL or a refusal. Harmless when the call is gone."""
         self.send("hangup", call=call, code=code)
 
     def listen(self, ms: int = 400, call: int | None = None) -> Event:
@@ -227,5 +246,5 @@ class Peer:
         return heard
 
 
-def _matches(event: Event, name: str | None, fields: Mapping[str, object]) -> bool:
-    return (name is None or event["event"] == name) and all(event.get(k) == v for k, v in fields.items())
+def _matches(event: Event, names: Sequence[str], fields: Mapping[str, object]) -> bool:
+    return (not names or event["event"] in names) and all(event.get(k) == v for k, v in fields.items())

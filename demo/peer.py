@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A scripted softphone: `python -m demo.peer --name alice --tone 440`.
 
-Commands are JSON lines on stdin, `{"do": "call", "uri": "sip:100@127.0.0.1:5060"}`; events are JSON lines on stdout,
-each with `at`, the monotonic clock in ns, which is the same for all processes of a machine. See demo/driver.py.
+Commands are JSON lines on stdin, `{"n": 1, "do": "call", "uri": "sip:100@127.0.0.1:5060"}`; events are JSON lines on
+stdout, each with `at`, the monotonic clock in ns, which is the same for all processes of a machine. See demo/driver.py.
 """
 
 import asyncio
@@ -41,6 +41,8 @@ def run_command(phone: Softphone, command: dict[str, Any]) -> None:
         phone.call(command["uri"], command.get("headers", {}), command.get("sdp", []))
     elif do == "incoming":
         phone.habits = Habits(**command)
+    elif do == "hangup" and not phone.has(number):
+        return
     else:
         call = phone.get(number)
         try:
@@ -73,10 +75,13 @@ async def serve(phone: Softphone, emit: Printer) -> None:
         command = json.loads(line)
         if command["do"] == "quit":
             return
+        number = command.pop("n")
         try:
             run_command(phone, dict(command))
         except (KeyError, TypeError, pj.Error) as error:
-            emit("refused", command=command, why=error.reason if isinstance(error, pj.Error) else repr(error))
+            emit("refused", n=number, why=error.reason if isinstance(error, pj.Error) else repr(error))
+        else:
+            emit("done", n=number, did=command["do"])
 
 
 @click.command()

@@ -8,8 +8,10 @@ callback: ~Call() hangs up whatever call holds the id by then.
 import ctypes
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
+from weakref import WeakMethod
 
 import pjsua2 as pj
 
@@ -39,8 +41,8 @@ class PhoneCall(pj.Call):
     def __init__(self, account: pj.Account, owner: Owner, number: int, emit: Emit, call_id: int = -1) -> None:
         super().__init__(account, call_id)
         self._owner = owner
-        self._say = emit
         self.number = number
+        self.say: Emit = partial(emit, call=number)
         self.sdp_lines: list[str] = []
         self._audio: Any = None
         self._ear: Ear | None = None
@@ -49,10 +51,6 @@ class PhoneCall(pj.Call):
         self._stream: int | None = None
         self._muted = False
         self._stats: dict[str, int] = {}
-
-    def say(self, event: str, **fields: object) -> None:
-        """One event of this call."""
-        self._say(event, call=self.number, **fields)
 
     # -- what happens --------------------------------------------------------------------------------------------
 
@@ -120,7 +118,7 @@ class PhoneCall(pj.Call):
                 fields |= {"codec": stream.codecName, "telephone_event": stream.audTxEventPt}
             self.say("media", **fields)
             if status == pj.PJSUA_CALL_MEDIA_ACTIVE:
-                self._owner.later(self._connect)
+                self._owner.later(weakly(self._connect))
             return
 
     def _connect(self) -> None:
@@ -155,30 +153,25 @@ class PhoneCall(pj.Call):
 
     def _play_keys(self, tones: Samples, keys: str) -> None:
         """As sound, in place of the voice: a telephone cuts the microphone while it dials."""
-
-        def ended() -> None:
-            self._owner.later(again, 0.1)
-
-        def again() -> None:
-            if self._voice is not None and self._audio is not None:
-                self._voice.startTransmit(self._audio)
-
+        owner, again = self._owner, weakly(self._speak_again)
         if self._voice is not None:
             stop(self._voice, self._audio)
-        player = Voice(tones, self._owner.rate, loop=False, on_end=ended)
+        player = Voice(tones, owner.rate, loop=False, on_end=lambda: owner.later(again, 0.1))
         self._keys.append(player)
         self.say("dtmf_sent", keys=keys, by="inband")
         player.startTransmit(self._audio)
 
+    def _speak_again(self) -> None:
+        if self._voice is not None and self._audio is not None:
+            self._voice.startTransmit(self._audio)
+
     def listen(self, ms: int) -> None:
         """Says `listened` with what the coming `ms` sound like."""
-        start = self._ear.place if self._ear is not None else 0
-
-        def report() -> None:
-            if self._ear is not None:
-                self.say("listened", **self._ear.since(start))
-
-        self._owner.later(report, ms / 1000)
+        ear, say = self._ear, self.say
+        if ear is None:
+            raise KeyError("the call has no audio yet")
+        place = ear.place
+        self._owner.later(lambda: say("listened", **ear.since(place)), ms / 1000)
 
     def hold(self) -> None:
         """re-INVITE with a=sendonly."""
@@ -217,6 +210,17 @@ class PhoneCall(pj.Call):
         """Lets the ports go, on the main thread, after the call has ended."""
         self._audio = self._ear = self._voice = None
         self._keys.clear()
+
+
+def weakly(method: Callable[[], None]) -> Callable[[], None]:
+    """The method, as long as the call lives: a callback that waits must not keep a call that has ended."""
+    reference = WeakMethod(method)
+
+    def run() -> None:
+        if (alive := reference()) is not None:
+            alive()
+
+    return run
 
 
 def with_lines(sdp: str, lines: list[str]) -> str:

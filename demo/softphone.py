@@ -198,6 +198,10 @@ class Softphone:
         """A live call by its number, or the newest. KeyError when there is none."""
         return self._calls[max(self._calls, default=0) if number is None else number]
 
+    def has(self, number: int | None) -> bool:
+        """Whether that call, or any, is live."""
+        return bool(self._calls) if number is None else number in self._calls
+
     def incoming(self, call_id: int, message: str) -> None:
         """On PJSIP's thread."""
         self._count += 1
