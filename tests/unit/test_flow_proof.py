@@ -44,8 +44,9 @@ def menu(key: str, pressed: str, otherwise: str) -> Menu:
 
 
 names = st.sampled_from(SECTIONS)
-steps = st.one_of(
-    st.sampled_from([CONSENT, NEVER, Play.model_validate("Hello."), Hangup()]),
+PLAIN: list[Step] = [CONSENT, NEVER, Play.model_validate("Hello."), Hangup()]
+steps: st.SearchStrategy[Step] = st.one_of(
+    st.sampled_from(PLAIN),
     names.map(lambda name: Goto(section=name)),
     st.builds(bridge, names, st.sampled_from(["consent", "never"])),
     st.builds(menu, st.sampled_from(["1", "9"]), names, names),
