@@ -86,13 +86,18 @@ def plain_audio_in(folder: Path, channels: list[Audio]) -> list[str]:
     """Every trace of plain audio in any file: a container's magic, or any 4 samples in a row, in either byte order."""
     signals = [*channels, np.stack(channels, axis=1).reshape(-1)]
     runs = np.concatenate([_words(form.tobytes(), 2) for signal in signals for form in (signal, signal.byteswap())])
+    runs.sort()
+    hint = np.zeros(2**24, np.bool_)
+    hint[_hash(runs)] = True
     found = []
     for path in sorted(folder.rglob("*")):
         if not path.is_file():
             continue
         data = path.read_bytes()
         found += [f"{path}: {magic!r}" for magic in (b"fLaC", b"RIFF", b"OggS") if magic in data]
-        if np.isin(_words(data, 1), runs).any():
+        words = _words(data, 1)
+        likely = words[hint[_hash(words)]]
+        if (runs[np.searchsorted(runs, likely).clip(max=len(runs) - 1)] == likely).any():
             found.append(f"{path}: samples in clear")
     return found
 
@@ -103,3 +108,8 @@ def _words(data: bytes, hop: int) -> npt.NDArray[np.uint64]:
         return np.empty(0, np.uint64)
     windows = np.lib.stride_tricks.sliding_window_view(np.frombuffer(data, np.uint8), 8)[::hop]
     return np.ascontiguousarray(windows).view(np.uint64).reshape(-1)
+
+
+def _hash(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    # Multiplicative hashing to 24 bits: comparing every word with every run would take most of the suite's time.
+    return (words * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(40)
