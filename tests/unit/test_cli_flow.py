@@ -96,3 +96,9 @@ def test_the_committed_schemas_are_current(name: str) -> None:
 def test_schema_writes_where_it_is_told(tmp_path: Path) -> None:
     assert ivr_flow("schema", tmp_path / "new").exit_code == Exit.OK
     assert {file.name for file in (tmp_path / "new").iterdir()} == set(SCHEMAS)
+
+
+def test_schemas_show_defaults_as_they_are_written() -> None:
+    schema = json.loads(schema_text(*SCHEMAS["server.schema.json"]))["$defs"]
+    assert schema["Ledger"]["properties"]["permit_timeout"]["default"] == "500ms"
+    assert schema["Ledger"]["properties"]["checkpoint"]["default"] == {"events": 1000, "interval": "1 min"}
