@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from ivr.ledger.canonical import Json
 from ivr.ledger.errors import LedgerRefused, LedgerUnavailable
@@ -154,7 +154,8 @@ class LedgerClient:
         """Wait for the connection to drop, make it again, for ever."""
         while True:
             if self._line is not None:
-                await self._line.lost
+                # A future that is awaited bare would be cancelled with this task.
+                await asyncio.shield(self._line.lost)
                 self._line = None
                 self._fail(lambda pending: not pending.queue)
                 self._state(False)
@@ -215,8 +216,8 @@ class _Line(asyncio.Protocol):
         self.lost: asyncio.Future[None] = loop.create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if isinstance(transport, asyncio.Transport):
-            self._transport = transport
+        # A cast, not a check: uvloop's stream transports are no asyncio.Transport by inheritance.
+        self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
         try:

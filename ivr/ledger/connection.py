@@ -5,7 +5,7 @@ import asyncio
 import logging
 import socket as sockets
 import struct
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from ivr.ledger.errors import LedgerError, LedgerRefused
 from ivr.ledger.protocol import FATAL, VERSION, Ack, ProtocolError, Unpacker, pack
@@ -51,11 +51,10 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """asyncio: a peer connected."""
-        if not isinstance(transport, asyncio.Transport):  # pragma: no cover - asyncio gives stream transports here
-            raise TypeError("a stream transport is needed")
-        self._transport = transport
+        # A cast, not a check: uvloop's stream transports are no asyncio.Transport by inheritance.
+        self._transport = cast(asyncio.Transport, transport)
         if not self._handler.opened(self):
-            transport.abort()
+            self._transport.abort()
 
     def peer(self) -> tuple[int, int]:
         """(uid, gid) of the peer, from the kernel (unix(7), SO_PEERCRED)."""

@@ -37,6 +37,7 @@ class EndpointSettings:
 
     address: str = "127.0.0.1"
     port: int = 5060
+    udp: bool = True
     tcp: bool = False
     media_address: str = "127.0.0.1"
     public_address: str = ""
@@ -98,13 +99,12 @@ class Endpoint:
         try:
             self._ep.libCreate()
             self._ep.libInit(self._config())
-            transport = self._transport(pj.PJSIP_TRANSPORT_UDP)
-            if s.tcp:
-                self._transport(pj.PJSIP_TRANSPORT_TCP)
+            kinds = [(pj.PJSIP_TRANSPORT_UDP, s.udp), (pj.PJSIP_TRANSPORT_TCP, s.tcp)]
+            transports = [self._transport(kind) for kind, wanted in kinds if wanted]
             self._ep.audDevManager().setNoDev()
             self._ep.libStart()
             self._set_codecs()
-            self._account = self._make_account(transport)
+            self._account = self._make_account(transports[0])
         except pj.Error as error:
             raise EndpointError(
                 f"SIP on {s.address}:{s.port} cannot start: {error.reason}; is another program using that port?"
@@ -193,6 +193,8 @@ class Endpoint:
     def _incoming(self, call_id: int, message: str, source: str) -> None:
         """On PJSIP's thread."""
         leg = Leg(self._loop, self._gone)
+        if self._account is None:
+            return
         call = PjCall(self._account, call_id, leg.post, leg.release)
         call.record_aware = sdp.record_aware(message)
         call.record_state = "off" if call.record_aware else None
@@ -215,6 +217,8 @@ class Endpoint:
 
     def dial(self, uri: str, *, display: str = "", headers: dict[str, str] | None = None) -> Leg:
         """A new outbound leg; its progress comes as events. Raises LegGone when it cannot even be started."""
+        if self._account is None:
+            raise LegGone("the user agent is not running")
         leg = Leg(self._loop, self._gone)
         call = PjCall(self._account, pj.PJSUA_INVALID_ID, leg.post, leg.release)
         call.record_state = "off"

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`ivr ledger`: the ledger process, as `ivr serve` and systemd start it."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ivr import __version__
+from ivr.cli.exits import Exit
+from ivr.flow.place import FileError
+from ivr.ledger.errors import LedgerError
+from ivr.ledger.note import NoteError
+from ivr.ledger.service import ServiceSettings, run_ledger
+from ivr.node.logs import set_up_logs
+from ivr.node.process import run_process
+from ivr.node.settings import Settings
+from ivr.vault.errors import VaultError
+from ivr.vault.store import RecordingStore
+
+
+@click.command()
+@click.option("--config", type=click.Path(file_okay=False, path_type=Path), default=Path(), help="The server's folder.")
+def command(config: Path) -> None:
+    """Sign and store events until SIGTERM. The only process that reads the signing key."""
+    try:
+        settings = Settings.load(config)
+        set_up_logs("ledger", settings.log.level, settings.log.format)
+        run_process(lambda stop, on_ready: _run(settings, stop, on_ready))
+    except (FileError, LedgerError, NoteError, VaultError, OSError) as error:
+        click.echo(f"ivr ledger: {error}", err=True)
+        raise click.exceptions.Exit(Exit.COULD_NOT_RUN) from error
+
+
+async def _run(settings: Settings, stop: asyncio.Event, on_ready: Callable[[], None]) -> None:
+    store = RecordingStore(settings.storage.recordings, settings.storage.keystore, None)
+
+    def inventory(call: str, recording: str) -> list[Mapping[str, Any]]:
+        return [asdict(fact) for fact in store.inventory(call, recording)]
+
+    checkpoint = settings.ledger.checkpoint
+    await run_ledger(
+        settings.storage.database,
+        settings.keys.ledger.parent,
+        ServiceSettings(
+            socket=settings.ledger.socket,
+            checkpoint_events=checkpoint.events,
+            checkpoint_seconds=checkpoint.interval.ms / 1000,
+            version=__version__,
+        ),
+        inventory,
+        stop=stop,
+        on_ready=on_ready,
+    )

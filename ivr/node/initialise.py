@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Makes a server's folder: keys, log, vault and example configuration. Never overwrites anything."""
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyrage import x25519
+
+from ivr.ledger.keys import LedgerKey, create_keys, load_pseudonym_key, write_new, write_secret
+from ivr.ledger.log import Log
+from ivr.node.settings import Settings
+from ivr.packaged import packaged
+
+OFFICER = "officer.age"
+
+
+class InitError(Exception):
+    """The folder cannot be initialised; nothing in it was changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Initialised:
+    """What was made. `officer` is the identity that opens recordings and belongs on another machine."""
+
+    folder: Path
+    vkey: str
+    officer: Path
+    recipient: str
+
+
+def initialise(folder: Path, origin: str) -> Initialised:
+    """Creates everything `ivr serve` needs. Raises InitError when something of it is there already.
+
+    It is made beside the final place and moved there whole, so that a crash leaves no half of it.
+    """
+    folder = folder.absolute()
+    if folder.exists() and any(folder.iterdir()):
+        raise InitError(f"{folder} is not empty: nothing was changed. Name another folder, or move this one away")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    building = folder.parent / f".{folder.name}.init-{os.getpid()}"
+    building.mkdir(mode=0o750)
+    try:
+        made = _build(building, folder, origin)
+        if folder.exists():
+            folder.rmdir()
+        building.rename(folder)
+    except BaseException:
+        shutil.rmtree(building, ignore_errors=True)
+        raise
+    return made
+
+
+def _build(building: Path, folder: Path, origin: str) -> Initialised:
+    examples = packaged("config")
+    shutil.copyfile(examples / "server.yaml", building / "server.yaml")
+    shutil.copytree(examples / "flows", building / "flows")
+    for name in ("keys", "data", "data/recordings", "data/keystore", "cache", "cache/prompts", "run"):
+        (building / name).mkdir(mode=0o700)
+    key = create_keys(building / "keys", origin)
+    recipient = _officer(building / "keys")
+    settings = Settings.load(building)
+    _create_log(settings, key)
+    return Initialised(folder, str(key.vkey), folder / "keys" / OFFICER, recipient)
+
+
+def _officer(keys: Path) -> str:
+    identity = x25519.Identity.generate()
+    recipient = str(identity.to_public())
+    text = f"# opens every recording; keep it on another machine\n# public key: {recipient}\n{identity}\n"
+    write_secret(keys / OFFICER, text.encode())
+    write_new(keys / "recipients.txt", f"# who can open recordings: age recipients\n{recipient}\n".encode(), 0o644)
+    return recipient
+
+
+def _create_log(settings: Settings, key: LedgerKey) -> None:
+    Log.create(settings.storage.database, key, load_pseudonym_key(settings.keys.pseudonym.parent)).close()

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Running one process of the node: signals, readiness, watchdog, and dying with the supervisor."""
+
+import asyncio
+import ctypes
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import uvloop
+
+from ivr.node.notify import notify, watchdog_s
+
+SUPERVISED = "ASSENT_SUPERVISED"
+_PR_SET_PDEATHSIG = 1
+
+Main = Callable[[asyncio.Event, Callable[[], None]], Awaitable[None]]
+
+
+def run_process(main: Main) -> None:
+    """Runs `main(stop, on_ready)` on uvloop; SIGTERM and SIGINT set `stop`. What `main` raises is raised."""
+    if os.environ.get(SUPERVISED):
+        # A supervisor that is killed must not leave workers behind that nobody watches.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_main(main))
+
+
+async def _main(main: Main) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    watchdog = asyncio.ensure_future(_watchdog())
+    try:
+        await main(stop, _ready)
+    finally:
+        notify("STOPPING=1")
+        watchdog.cancel()
+        with suppress(asyncio.CancelledError):
+            await watchdog
+
+
+def _ready() -> None:
+    notify("READY=1")
+
+
+async def _watchdog() -> None:
+    """Says from the event loop that it still turns; a loop that hangs is killed, never resumed."""
+    interval = watchdog_s()
+    while interval is not None:
+        notify("WATCHDOG=1")
+        await asyncio.sleep(interval)

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`ivr serve`: starts the ledger and a worker, waits until each is ready, replaces what dies, stops them in order."""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from ivr.node.process import SUPERVISED
+
+log = logging.getLogger(__name__)
+
+OnUp = Callable[[], Awaitable[None]]
+
+READY_S = 30.0
+BACKOFF_S = (0.0, 0.5, 2.0, 5.0)
+STEADY_S = 30.0
+"""A process that lived so long starts again without a pause when it dies."""
+
+
+class ChildFailed(Exception):
+    """A process did not become ready; its own words are on stderr."""
+
+
+class Child:
+    """One supervised process: `ivr NAME --config DIR …`."""
+
+    def __init__(self, name: str, arguments: list[str]) -> None:
+        self.name = name
+        self._arguments = arguments
+        self.process: asyncio.subprocess.Process | None = None
+        self.started = 0.0
+        self.failures = 0
+
+    async def start(self) -> None:
+        """Starts it and waits for READY=1. Raises ChildFailed when it ends or stays silent."""
+        loop = asyncio.get_running_loop()
+        with tempfile.TemporaryDirectory(prefix="assent-") as folder:
+            path = str(Path(folder) / "notify")
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
+                sock.bind(path)
+                env = {**os.environ, "NOTIFY_SOCKET": path, SUPERVISED: "1"}
+                self.process = await asyncio.create_subprocess_exec(
+                    sys.executable, "-m", "ivr", self.name, *self._arguments, env=env, start_new_session=True
+                )
+                self.started = loop.time()
+                await self._ready(sock)
+
+    async def _ready(self, sock: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        process = self.process
+        if process is None:
+            raise ChildFailed(f"the {self.name} was not started")
+        ended = asyncio.ensure_future(process.wait())
+        said = asyncio.ensure_future(_said_ready(loop, sock))
+        try:
+            waits: list[asyncio.Future[object]] = [ended, said]  # type: ignore[list-item]
+            await asyncio.wait(waits, timeout=READY_S, return_when=asyncio.FIRST_COMPLETED)
+            if ended.done():
+                raise ChildFailed(f"the {self.name} ended with status {ended.result()}")
+            if not said.done():
+                process.kill()
+                raise ChildFailed(f"the {self.name} was not ready after {READY_S:.0f} s")
+        finally:
+            ended.cancel()
+            said.cancel()
+
+    async def stop(self, timeout: float) -> None:
+        """SIGTERM, and SIGKILL when it is still there after `timeout` seconds."""
+        process = self.process
+        if process is None or process.returncode is not None:
+            return
+        process.send_signal(signal.SIGTERM)
+        try:
+            await asyncio.wait_for(process.wait(), timeout)
+        except TimeoutError:
+            log.error("the %s did not end in %.0f s: killed", self.name, timeout)
+            process.kill()
+            await process.wait()
+
+
+async def _said_ready(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
+    while b"READY=1" not in await loop.sock_recv(sock, 4096):
+        pass
+
+
+async def supervise(children: list[Child], stop: asyncio.Event, stop_timeout: float, on_up: OnUp) -> None:
+    """Starts the children in order, keeps them running, and stops them in reverse order.
+
+    Raises ChildFailed when one cannot even be started the first time.
+    """
+    watchers: list[asyncio.Task[None]] = []
+    try:
+        for child in children:
+            await child.start()
+        await on_up()
+        watchers = [asyncio.ensure_future(_keep(child, stop)) for child in children]
+        await stop.wait()
+    finally:
+        for watcher in watchers:
+            watcher.cancel()
+        await asyncio.gather(*watchers, return_exceptions=True)
+        for child in reversed(children):
+            await child.stop(stop_timeout)
+
+
+async def _keep(child: Child, stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+    while not stop.is_set():
+        if child.process is not None:
+            status = await child.process.wait()
+            if stop.is_set():
+                return
+            child.failures = 0 if loop.time() - child.started > STEADY_S else child.failures + 1
+            log.error("the %s ended with status %s; it is started again", child.name, status)
+        await asyncio.sleep(BACKOFF_S[min(child.failures, len(BACKOFF_S) - 1)])
+        try:
+            await child.start()
+            log.info("the %s is up again", child.name)
+        except ChildFailed as error:
+            log.error("%s", error)

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One worker process: a SIP user agent, at most two calls, no signing key, no decryption key, no database."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from ivr.calls.services import Services
+from ivr.calls.session import Session
+from ivr.ledger.client import LedgerClient
+from ivr.ledger.keys import load_vkey
+from ivr.node.load import CALL_RATE, Loaded
+from ivr.node.settings import Settings, Transport
+from ivr.sip.endpoint import Endpoint, EndpointSettings
+from ivr.sip.events import Invite
+from ivr.sip.leg import Leg
+from ivr.vault.store import RecordingStore
+
+log = logging.getLogger(__name__)
+
+LEDGER_WAIT_S = 15.0
+NOT_FOUND, BUSY, UNAVAILABLE = 404, 486, 503
+
+
+class Worker:
+    """Takes calls and starts a session for each. Owned by the event loop."""
+
+    def __init__(self, loaded: Loaded, name: str, ledger: LedgerClient) -> None:
+        self._loaded = loaded
+        self._limits = loaded.settings.limits
+        self._sessions: dict[str, Session] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ledger = ledger
+        self.draining = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.endpoint = Endpoint(_endpoint_settings(loaded.settings), self._incoming)
+        self._services = self._make_services(name)
+        self._flow_hashes = loaded.flow_hashes()
+        ledger.on_state = self._ledger_state
+
+    def _make_services(self, name: str) -> Services:
+        settings, loaded = self._loaded.settings, self._loaded
+        storage = settings.storage
+        return Services(
+            endpoint=self.endpoint,
+            ledger=self._ledger,
+            vkey=load_vkey(settings.keys.ledger_public.parent),
+            store=RecordingStore(storage.recordings, storage.keystore, settings.keys.recipients),
+            flows=loaded.flows,
+            prompts=loaded.prompts,
+            cache=loaded.cache,
+            worker=name,
+            rate=CALL_RATE,
+            permit_timeout_ms=settings.ledger.permit_timeout.ms,
+            max_call_ms=settings.limits.max_call_time.ms,
+            info_keys=settings.sip.info_dtmf,
+            inband_keys=settings.sip.inband_dtmf,
+        )
+
+    # -- calls ---------------------------------------------------------------------------------------------------
+
+    def _incoming(self, leg: Leg, invite: Invite) -> None:
+        flow = self._loaded.flows.flow_for(invite.dialled)
+        if self.draining:
+            leg.reject(UNAVAILABLE, "Draining")
+        elif flow is None:
+            log.info("no flow for the number that was dialled: 404")
+            leg.reject(NOT_FOUND)
+        elif len(self._sessions) >= self._limits.calls:
+            leg.reject(BUSY)
+        else:
+            session = Session(self._services, leg, invite, flow, self._flow_hashes[flow.name])
+            self._sessions[session.call] = session
+            self._idle.clear()
+            task = asyncio.get_running_loop().create_task(session.run(), name=session.call)
+            self._tasks.add(task)
+            task.add_done_callback(self._ended)
+            log.info("call %s: flow %s", session.call, flow.name)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        session = self._sessions.pop(task.get_name(), None)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("call %s broke", task.get_name(), exc_info=task.exception())
+        if session is not None:
+            log.info("call %s: %s (%s)", session.call, *session.outcome)
+        if not self._sessions:
+            self._idle.set()
+
+    def live_calls(self) -> list[str]:
+        """Calls that are up, so that a ledger that restarts does not take them for lost."""
+        return list(self._sessions)
+
+    def _ledger_state(self, connected: bool) -> None:
+        if connected:
+            log.info("the ledger is back")
+            return
+        log.error("the ledger is gone: calls go on unrecorded")
+        for session in list(self._sessions.values()):
+            session.ledger_lost()
+
+    # -- end -----------------------------------------------------------------------------------------------------
+
+    async def drain(self, reason: str) -> None:
+        """No new calls; running ones finish within `drain_timeout`, then they are ended."""
+        self.draining = True
+        self._ledger.append("node.draining", call=None, data={"reason": reason})
+        if self._sessions:
+            log.info("draining: %d calls are up, at most %s", len(self._sessions), self._limits.drain_timeout)
+        try:
+            await asyncio.wait_for(self._idle.wait(), self._limits.drain_timeout.ms / 1000)
+        except TimeoutError:
+            log.warning("drain_timeout: %d calls are ended", len(self._sessions))
+            for session in list(self._sessions.values()):
+                session.caller.leg.hangup()
+            await asyncio.wait(self._tasks, timeout=10) if self._tasks else None
+
+
+def _endpoint_settings(settings: Settings) -> EndpointSettings:
+    sip, media = settings.sip, settings.media
+    return EndpointSettings(
+        address=sip.address,
+        port=sip.port,
+        udp=Transport.UDP in sip.transports,
+        tcp=Transport.TCP in sip.transports,
+        media_address=media.address,
+        public_address=media.public_address or "",
+        rtp_port=media.port,
+        rtp_range=media.port_range,
+        codecs=tuple(codec.value for codec in sip.codecs),
+        rate=CALL_RATE,
+        user_agent=sip.user_agent,
+    )
+
+
+async def run_worker(loaded: Loaded, name: str, stop: asyncio.Event, on_ready: Callable[[], None]) -> None:
+    """Serves calls until `stop` is set, then drains. Raises LedgerUnavailable, EndpointError, VaultError."""
+    live: list[Worker] = []
+    ledger = await LedgerClient.connect(
+        loaded.settings.ledger.socket,
+        name,
+        live_calls=lambda: live[0].live_calls() if live else [],
+        wait=LEDGER_WAIT_S,
+    )
+    worker = Worker(loaded, name, ledger)
+    live.append(worker)
+    worker.endpoint.start()
+    try:
+        on_ready()
+        await stop.wait()
+        await worker.drain("signal")
+    finally:
+        worker.endpoint.stop()
+        await ledger.close()
