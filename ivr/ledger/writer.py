@@ -47,8 +47,8 @@ class GroupWriter:
 
     def put(self, entry: Entry, reply: Reply) -> None:
         """Queue an entry; order is kept."""
-        if self.failed.done():
-            reply(None, self.failed.result())
+        if self.failed.done() or self._task.done():
+            reply(None, self.failed.result() if self.failed.done() else LedgerFatal("the ledger has stopped"))
         elif entry.id in self._in_flight:
             reply(None, _duplicate(entry))
         else:
@@ -91,10 +91,18 @@ class GroupWriter:
         """Write what is queued and a last checkpoint, then stop. Errors are in `failed`."""
         self._closing = True
         self._wake.set()
-        await self._task
+        await asyncio.wait([self._task])
         self._thread.shutdown()
 
     async def _run(self) -> None:
+        try:
+            await self._commit_all()
+        finally:
+            # However this ends, nobody is left waiting for an answer that will not come.
+            if self._in_flight:
+                self.fail(LedgerFatal("the ledger stopped before this was written"))
+
+    async def _commit_all(self) -> None:
         while not self.failed.done():
             await self._wake.wait()
             self._wake.clear()
