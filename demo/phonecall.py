@@ -206,10 +206,12 @@ class PhoneCall(pj.Call):
         prm.statusCode = code
         self.hangup(prm)
 
-    def free(self) -> None:
-        """Lets the ports go, on the main thread, after the call has ended."""
+    def free(self) -> list[object]:
+        """Lets the ports go. They must live on for a moment: the audio clock may be inside one of them just now."""
+        ports: list[object] = [self._ear, self._voice, *self._keys]
         self._audio = self._ear = self._voice = None
         self._keys.clear()
+        return ports
 
 
 def weakly(method: Callable[[], None]) -> Callable[[], None]:

@@ -15,6 +15,8 @@ from demo.ear import Emit
 from demo.phonecall import PhoneCall
 from demo.voice import Voice, sine
 
+_LINGER_S = 1.0
+
 
 @dataclass(slots=True)
 class Habits:
@@ -158,7 +160,8 @@ class Softphone:
     def release(self, call: PhoneCall) -> None:
         """The call has ended: called in its last callback, so that nothing of it lives on."""
         self._calls.pop(call.number, None)
-        call.free()
+        ports = call.free()
+        self._loop.call_soon_threadsafe(self._loop.call_later, _LINGER_S, ports.clear)
         self._loop.call_soon_threadsafe(self._unwind_clock)
 
     def _wind_clock(self) -> None:
