@@ -129,6 +129,11 @@ _ALL = [
         {"timer": "notice, window, permit, start or stop"},
     ),
     _type(
+        "ledger.unreachable",
+        "the ledger could not be reached or refused a permit; written once it can be again",
+        dict(_REASON),
+    ),
+    _type(
         "consent.decided",
         "a party's decision, as the machine takes it",
         {
