@@ -118,3 +118,10 @@ class SpeaksOnce:
         if self._last is None or self._last[:2] != (text, language):
             self._last = (text, language, self.engine.speak(text, language))
         return self._last[2]
+
+
+def engine_named(name: str, voices: Mapping[str, str] | None = None) -> Engine:
+    """The engine that the settings name, with their voices over its own. Raises SpeechError for an unknown name."""
+    if name != "espeak-ng":
+        raise SpeechError(f"unknown speech engine {name!r}: it must be espeak-ng, or give recorded files instead")
+    return EspeakNg(voices={**ESPEAK_VOICES, **(voices or {})})
