@@ -39,6 +39,8 @@ async def _run(settings: Settings, stop: asyncio.Event, on_ready: Callable[[], N
     store = RecordingStore(settings.storage.recordings, settings.storage.keystore, None)
 
     def inventory(call: str, recording: str) -> list[Mapping[str, Any]]:
+        # Asked only when nobody writes this recording any more: what a crash left half written goes first.
+        store.remove_leftovers(call, recording)
         return [asdict(fact) for fact in store.inventory(call, recording)]
 
     checkpoint = settings.ledger.checkpoint

@@ -161,6 +161,12 @@ def parse(jws: bytes, header: bytes) -> Event:
     return _event(payload)
 
 
+def peek(jws: str) -> Event:
+    """What an event says, for showing to people: neither its key nor its signature is looked at. Raises EventError."""
+    header = jws.partition(".")[0].encode()
+    return parse(jws.encode(), header)
+
+
 def parse_disclosure(text: str) -> Disclosure:
     """A stored disclosure. Raises EventError when it is not `[salt, name, value]` in canonical form."""
     raw = text.encode()

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`ivr log`: read the log, and check it. Checking needs the public key and a copy of the database, no server."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ivr.audit.files import check_files
+from ivr.audit.findings import Finding
+from ivr.audit.source import LogSource, SourceError
+from ivr.audit.verify import Kept, Report, verify_log
+from ivr.cli.exits import Exit
+from ivr.flow.place import FileError
+from ivr.ledger.errors import LedgerError
+from ivr.ledger.event import EventError
+from ivr.ledger.note import NoteError, VKey
+from ivr.ledger.query import LogReader, ShownEvent
+from ivr.node.settings import Settings
+
+_Folder = click.Path(exists=True, file_okay=False, path_type=Path)
+_File = click.Path(exists=True, dir_okay=False, path_type=Path)
+config_option = click.option(
+    "--config", "folder", type=_Folder, default=Path(), metavar="DIR", help="The server's folder (default: this one)."
+)
+db_option = click.option("--db", type=_File, help="A copied database, in place of --config.")
+json_option = click.option("--json", "as_json", is_flag=True, help="For programs.")
+
+
+class CouldNotRun(click.ClickException):
+    """Nothing can be said: exit code 2."""
+
+    exit_code = int(Exit.COULD_NOT_RUN)
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """What keeps a command from running, as a message and exit code 2."""
+    try:
+        yield
+    except (FileError, LedgerError, NoteError, SourceError, EventError, OSError) as error:
+        raise CouldNotRun(str(error)) from error
+
+
+@click.group()
+def command() -> None:
+    """Show, verify and replay the log."""
+
+
+@command.command()
+@config_option
+@db_option
+@click.option("--call", help="Only this call; any beginning of its id that no other call has.")
+@json_option
+def show(folder: Path, db: Path | None, call: str | None, as_json: bool) -> None:
+    """Print events in order, one a line; with --json one object a line.
+
+    Personal fields are shown while they are kept. Signatures are not checked here: `ivr log verify` does that.
+    """
+    with told(), LogReader(db or Settings.load(folder).storage.database) as log:
+        for event in log.events(log.find_call(call) if call else None):
+            click.echo(json.dumps(event.as_json(), ensure_ascii=False) if as_json else line(event))
+
+
+def line(event: ShownEvent) -> str:
+    """`seq time call type field=value …`; personal fields follow a bar."""
+    call = (event.call or "-")[:13]
+    said = " ".join(f"{name}={_short(value)}" for name, value in event.data.items())
+    known = " ".join(f"{name}={_short(value)}" for name, value in event.personal.items())
+    gone = f" ({event.erased} personal fields erased)" if event.erased else ""
+    return f"{event.seq:>7} {event.time} {call:13} {event.type:22} {said}{' | ' + known if known else ''}{gone}"
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return f"[{len(value)}]"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+@command.command()
+@config_option
+@db_option
+@click.option("--vkey", metavar="KEY", help="Verifier key, or a file with it; needed with --db.")
+@click.option(
+    "--checkpoint", "kept", type=_File, multiple=True, help="A checkpoint kept outside, which the log must extend."
+)
+@click.option("--recordings", type=_Folder, help="Folder of recordings to compare (default: the server's).")
+@json_option
+def verify(
+    folder: Path,
+    db: Path | None,
+    vkey: str | None,
+    kept: Sequence[Path],
+    recordings: Path | None,
+    as_json: bool,
+) -> None:
+    """Is every event signed, in its place, chained, and in the tree that the checkpoints name? Do the files match?
+
+    Each thing that does not hold is one line that names its call, event and place. Exit code 0: all holds, 1: something
+    does not, 2: could not run.
+    """
+    with told():
+        database, key, files = _what(folder, db, vkey, recordings)
+        older = [Kept(path.read_text("utf-8"), str(path)) for path in kept]
+        with LogSource(database) as source, _progress(source.events) as advance:
+            report = verify_log(source, key, older, advance)
+        found = [*report.findings, *(check_files(files, report.recordings) if files else [])]
+    click.echo(json.dumps(_as_json(report, found, files)) if as_json else _in_words(report, found, older, files))
+    if found:
+        raise click.exceptions.Exit(Exit.CHECK_FAILED)
+
+
+def _what(folder: Path, db: Path | None, vkey: str | None, recordings: Path | None) -> tuple[Path, VKey, Path | None]:
+    if db is not None:
+        if vkey is None:
+            raise CouldNotRun("--db needs --vkey: the key that you were given, not one that came with the database")
+        return db, read_vkey(vkey), recordings
+    settings = Settings.load(folder)
+    key = read_vkey(vkey) if vkey else VKey.read(settings.keys.ledger_public)
+    return settings.storage.database, key, recordings or settings.storage.recordings
+
+
+def read_vkey(text: str) -> VKey:
+    """A verifier key, or the file that holds one. Raises NoteError."""
+    path = Path(text)
+    return VKey.read(path) if len(text) < 256 and path.is_file() else VKey.parse(text)
+
+
+@contextmanager
+def _progress(events: int) -> Iterator[Callable[[int, int], None]]:
+    if not sys.stderr.isatty():
+        yield lambda _done, _all: None
+        return
+    columns = (TextColumn("verifying"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=events)
+        yield lambda done, _all: progress.update(task, completed=done)
+
+
+def _as_json(report: Report, found: Sequence[Finding], files: Path | None) -> dict[str, Any]:
+    return {
+        "holds": not found,
+        "log": report.log,
+        "events": report.events,
+        "calls": report.calls,
+        "sealed": report.sealed,
+        "checkpoints": report.checkpoints,
+        "erased_fields": report.erased_fields,
+        "recordings": len(report.recordings),
+        "files_checked": files is not None,
+        "root": report.root,
+        "findings": [finding.as_json() for finding in found],
+    }
+
+
+def _in_words(report: Report, found: Sequence[Finding], older: Sequence[Kept], files: Path | None) -> str:
+    lines = [str(finding) for finding in found]
+    unsealed = report.events - report.sealed
+    said = f"{report.log}: {report.events} events of {report.calls} calls, {report.checkpoints} checkpoints"
+    tail = f"; the newest {unsealed} are held by their chain alone, no checkpoint covers them yet" if unsealed else ""
+    recordings = f", {len(report.recordings)} recordings" + ("" if files else " (files not compared)")
+    if found:
+        lines.append(f"DOES NOT HOLD: {len(found)} findings. {said}{recordings}{tail}")
+        return "\n".join(lines)
+    lines.append(f"HOLDS. {said}{recordings}{tail}")
+    if older:
+        lines.append(f"It extends every checkpoint given ({len(older)}).")
+    else:
+        lines.append("A cut end shows only against a checkpoint that somebody kept elsewhere: --checkpoint FILE")
+    return "\n".join(lines)
+
+
+@command.command()
+@config_option
+@db_option
+def checkpoint(folder: Path, db: Path | None) -> None:
+    """Print the newest signed checkpoint. Keep it somewhere else: a log that was cut or rewritten cannot match it."""
+    with told(), LogReader(db or Settings.load(folder).storage.database) as log:
+        note = log.checkpoint()
+    if note is None:
+        raise CouldNotRun("this log has no checkpoint: it is not as it was made, run: ivr log verify")
+    click.echo(note, nl=False)

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The log for people: events of a call with what is still known of persons, and a list of calls. Read only.
+
+Nothing here is proof: signatures are not looked at. `ivr log verify` does that.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from ivr.ledger.errors import LedgerMissing
+from ivr.ledger.event import EventError, parse_disclosure, peek
+
+_FIELDS = "SELECT e.seq, e.jws, d.text FROM events e LEFT JOIN disclosures d ON d.seq = e.seq"
+_ORDER = " ORDER BY e.seq, d.name"
+
+
+@dataclass(frozen=True, slots=True)
+class ShownEvent:
+    """An event as shown. `erased` counts the personal fields that are gone."""
+
+    seq: int
+    id: str
+    time: str
+    call: str | None
+    type: str
+    data: Mapping[str, Any]
+    personal: Mapping[str, Any]
+    erased: int
+    jws: str
+
+    def as_json(self) -> dict[str, Any]:
+        """For programs; `jws` lets them check it."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+@dataclass(frozen=True, slots=True)
+class CallSummary:
+    """One line of the list of calls. Times as in the events; None while the call is up."""
+
+    call: str
+    received: str
+    ended: str | None
+    flow: str
+    caller: str | None
+    dialled: str | None
+    outcome: str
+    recorded: bool
+    events: int
+
+    def as_json(self) -> dict[str, Any]:
+        """For programs."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+class LogReader:
+    """An open log. A context manager; sees what was durable when each question was asked."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises LedgerMissing."""
+        if not path.is_file():
+            raise LedgerMissing(f"the log {path} is not there; it is made once with: ivr init DIR")
+        try:
+            self._db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+            self._db.execute("SELECT 1 FROM events LIMIT 1")
+        except sqlite3.Error as error:
+            raise LedgerMissing(f"{path} cannot be read as a log: {error}") from None
+
+    def __enter__(self) -> "LogReader":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._db.close()
+
+    def events(self, call: str | None = None, *, since: int = 0) -> Iterator[ShownEvent]:
+        """All events, or those of one call, from `since` on, in order. Raises EventError for one that is no event."""
+        where = " WHERE e.seq >= ?" + (" AND e.call = ?" if call else "")
+        yield from self._shown(where, (since, call) if call else (since,))
+
+    def event(self, seq: int) -> ShownEvent | None:
+        """One event."""
+        return next(self._shown(" WHERE e.seq = ?", (seq,)), None)
+
+    def checkpoint(self) -> str | None:
+        """The newest signed checkpoint, as the note that it is."""
+        row = self._db.execute("SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1").fetchone()
+        return str(row[0]) if row else None
+
+    def find_call(self, prefix: str) -> str:
+        """The one call whose id begins so. Raises LedgerMissing for none or several."""
+        query = "SELECT DISTINCT call FROM events WHERE call >= ? AND call < ? LIMIT 2"
+        low = prefix.lower()
+        found = [row[0] for row in self._db.execute(query, (low, low + "g"))] if low else []
+        if len(found) != 1:
+            what = "several calls begin" if found else "no call begins"
+            raise LedgerMissing(f"{what} with {prefix!r}; the ids are listed by: ivr call list")
+        return str(found[0])
+
+    def calls(self, limit: int | None = None) -> list[CallSummary]:
+        """The newest `limit` calls, oldest first."""
+        query = "SELECT call FROM events WHERE type = 'call.received' ORDER BY seq DESC LIMIT ?"
+        with closing(self._db.execute(query, (-1 if limit is None else limit,))) as rows:
+            names = [str(row[0]) for row in rows]
+        return [_summary(name, list(self.events(name))) for name in reversed(names)]
+
+    def _shown(self, where: str, values: Sequence[object]) -> Iterator[ShownEvent]:
+        rows = self._db.execute(_FIELDS + where + _ORDER, values)
+        for (seq, jws), group in groupby(rows, key=lambda row: (row[0], row[1])):
+            texts = [row[2] for row in group if row[2] is not None]
+            try:
+                event = peek(jws)
+                personal = {d.name: d.value for d in map(parse_disclosure, texts)}
+            except EventError as error:
+                raise EventError(f"event {seq}: {error}; run: ivr log verify") from None
+            erased = len(event.sd) - len(personal)
+            yield ShownEvent(seq, event.id, event.time, event.call, event.type, event.data, personal, erased, jws)
+
+
+def _summary(call: str, events: Sequence[ShownEvent]) -> CallSummary:
+    by_type = {event.type: event for event in events}
+    first = by_type["call.received"]
+    end = by_type.get("call.ended") or by_type.get("call.lost")
+    outcome = "running" if end is None else "lost" if end.type == "call.lost" else str(end.data.get("outcome"))
+    caller, dialled = first.personal.get("caller"), first.personal.get("dialled")
+    return CallSummary(
+        call,
+        first.time,
+        end.time if end else None,
+        str(first.data.get("flow")),
+        None if caller is None else str(caller),
+        None if dialled is None else str(dialled),
+        outcome,
+        "recording.started" in by_type,
+        len(events),
+    )
