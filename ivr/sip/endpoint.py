@@ -96,6 +96,7 @@ class Endpoint:
     def start(self) -> None:
         """Listens. Raises EndpointError when the address or the port cannot be had."""
         s = self._settings
+        library().pj_log_set_level(s.log_level)  # before libCreate, which talks before it is told not to
         try:
             self._ep.libCreate()
             self._ep.libInit(self._config())
