@@ -390,9 +390,13 @@ def test_the_writer_keeps_no_secret(box: Vault) -> None:
     writer.abort().result(WAIT)
 
 
-def test_the_plain_audio_is_forgotten_when_it_ends(box: Vault) -> None:
+@pytest.mark.parametrize("how", ["finish", "keep", "erase", "fail"])
+def test_the_plain_audio_is_forgotten_when_it_ends(box: Vault, how: str) -> None:
     writer = RecordingWriter(permit(), box.store, RATE)
     writer.write(noise(10_000), noise(10_000))
-    writer.finish("hangup").result(WAIT)
+    if how == "fail":
+        writer._sealer.fail(VaultError("any"))
+    done = writer.finish("hangup") if how in {"finish", "fail"} else writer.abort(erase=how == "erase")
+    done.result(WAIT)
     arrays: list[Audio] = [thing for thing in reachable(writer) if isinstance(thing, np.ndarray)]
     assert arrays == []
