@@ -38,6 +38,12 @@ def may_record(state: State) -> Verdict:
     policy = state.policy
     if state.caller in _NO_BY_CALLER:
         return Verdict(Answer.NO, _NO_BY_CALLER[state.caller])
+    others = [standing for party, standing in state.parties if party != CALLER]
+    # Before anything is waited for: whoever said no may be gone when the wait is over.
+    if Standing.REFUSED in others:
+        return Verdict(Answer.NO, "refused_by_other")
+    if Standing.WITHDRAWN in others:
+        return Verdict(Answer.NO, "withdrawn_by_other")
     if policy is None:
         return Verdict(Answer.WAIT, "not_asked")
     if policy.mode is Mode.NEVER:
@@ -52,16 +58,10 @@ def may_record(state: State) -> Verdict:
         return Verdict(Answer.NO, "not_answered", technical=True)
     if not 0 < state.notice_total <= state.notice_sent:
         return Verdict(Answer.NO, "notice_incomplete", technical=True)
-    return _others(state)
+    return _others(state, [standing for standing in others if standing is not Standing.LEFT])
 
 
-def _others(state: State) -> Verdict:
-    others = {party: standing for party, standing in state.parties if party != CALLER}
-    present = [standing for standing in others.values() if standing is not Standing.LEFT]
-    if Standing.REFUSED in present:
-        return Verdict(Answer.NO, "refused_by_other")
-    if Standing.WITHDRAWN in others.values():
-        return Verdict(Answer.NO, "withdrawn_by_other")
+def _others(state: State, present: list[Standing]) -> Verdict:
     if Standing.UNINFORMED in present:
         return Verdict(Answer.NO, "agent_not_informed", technical=True)
     if not present:

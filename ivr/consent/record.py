@@ -5,7 +5,7 @@ Each input has one event type, so replay can feed the machine exactly what it wa
 needs (hashes, packets) ride along in the same event and are ignored here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ivr.consent import effects as fx
@@ -21,7 +21,10 @@ class RecordError(ValueError):
 
 
 def input_event(event: i.Input) -> tuple[str, Data]:
-    """The event type of an input and those fields of it that replay needs."""
+    """The event type of an input and those fields of it that replay needs.
+
+    Raises RecordError for an input that `event_input` would not give back: replay would decide otherwise.
+    """
     match event:
         case i.Answered(paths):
             return "call.answered", {"key_paths": sorted(paths)}
@@ -36,8 +39,12 @@ def input_event(event: i.Input) -> tuple[str, Data]:
         case i.NoticeFailed(reason):
             return "notice.failed", {"reason": reason}
         case i.Key(party, key, source):
+            if source not in _PRESSES:
+                raise RecordError(f"a key is pressed, not said by {source.value}")
             return "consent.signalled", {"party": party, "source": source.value, "value": key}
         case i.Preferred(party, preference, source):
+            if source not in _PREFERS:
+                raise RecordError(f"a preference comes by SIP or from an operator, not by {source.value}")
             return "consent.signalled", {"party": party, "source": source.value, "value": preference.value}
         case i.Expired(timer):
             return "consent.timed_out", {"timer": timer.value}
@@ -76,72 +83,82 @@ def _leg_or_recorder_event(event: i.Input) -> tuple[str, Data]:
 def event_input(kind: str, data: Mapping[str, Any]) -> i.Input | None:
     """The input that this event reports, or None for an event that the machine is not told of.
 
-    Raises RecordError for an event of an input's type whose fields are not an input's.
+    Raises RecordError for an event of an input's type whose fields are not what `input_event` writes.
     """
+    reader = _READERS.get(kind)
+    if reader is None:
+        return None
     try:
-        return _event_input(kind, data)
+        return reader(data)
     except (KeyError, ValueError, TypeError) as error:
         raise RecordError(f"{kind}: {type(error).__name__}: {error}") from error
 
 
-def _event_input(kind: str, data: Mapping[str, Any]) -> i.Input | None:
-    match kind:
-        case "call.answered":
-            return i.Answered(_paths(data))
-        case "consent.asked":
-            return i.Asked(Policy.from_json(data["policy"]))
-        case "notice.started":
-            return i.NoticeStarted(int(data["samples"]))
-        case "notice.completed":
-            return i.NoticeCompleted(int(data["samples_sent"]), int(data["samples_total"]))
-        case "notice.interrupted":
-            return i.NoticeInterrupted(str(data["reason"]))
-        case "notice.failed":
-            return i.NoticeFailed(str(data["reason"]))
-        case "consent.signalled":
-            return _signal(str(data["party"]), i.Source(data["source"]), str(data["value"]))
-        case "consent.timed_out":
-            return i.Expired(i.Timer(data["timer"]))
-        case "ledger.unreachable":
-            return i.LedgerLost(str(data["reason"]))
-        case "leg.held":
-            return i.Held(str(data["party"]))
-        case "leg.resumed":
-            return i.Resumed(str(data["party"]))
-        case "leg.renegotiated":
-            return i.Renegotiated(str(data["party"]), _paths(data))
-    return _party_or_recorder_input(kind, data)
+def _text(data: Mapping[str, Any], name: str) -> str:
+    value = data[name]
+    if type(value) is not str:
+        raise TypeError(f"{name} is {value!r}, not text")
+    return value
 
 
-def _party_or_recorder_input(kind: str, data: Mapping[str, Any]) -> i.Input | None:
-    match kind:
-        case "party.joined":
-            return i.Joined(str(data["party"]))
-        case "agent.informed":
-            return i.Informed(str(data["party"]), data["recorded"] is True)
-        case "agent.not_informed":
-            return i.NotInformed(str(data["party"]), str(data["reason"]))
-        case "party.left":
-            return i.Left(str(data["party"]), str(data["reason"]))
-        case "recording.armed":
-            return i.PermitAcknowledged(int(data["number"]))
-        case "recording.started":
-            return i.RecorderStarted(int(data["number"]))
-        case "recording.failed":
-            return i.RecorderFailed(int(data["number"]), str(data["reason"]))
-        case "recording.stopped":
-            return i.RecorderStopped(int(data["number"]))
-    return None
+def _count(data: Mapping[str, Any], name: str) -> int:
+    value = data[name]
+    if type(value) is not int:  # True is an int to Python, and no number of samples
+        raise TypeError(f"{name} is {value!r}, not a whole number")
+    return value
+
+
+def _truth(data: Mapping[str, Any], name: str) -> bool:
+    value = data[name]
+    if type(value) is not bool:
+        raise TypeError(f"{name} is {value!r}, neither true nor false")
+    return value
 
 
 def _paths(data: Mapping[str, Any]) -> frozenset[i.KeyPath]:
-    return frozenset(i.KeyPath(path) for path in data["key_paths"])
+    paths = data["key_paths"]
+    if type(paths) is not list:
+        raise TypeError(f"key_paths is {paths!r}, not a list")
+    return frozenset(map(i.KeyPath, paths))
 
 
-def _signal(party: str, source: i.Source, value: str) -> i.Input:
-    if source in (i.Source.RECORDPREF, i.Source.OPERATOR):
+def _signal(data: Mapping[str, Any]) -> i.Input:
+    party, source, value = _text(data, "party"), i.Source(data["source"]), _text(data, "value")
+    if source in _PREFERS:
         return i.Preferred(party, i.Preference(value), source)
+    if source not in _PRESSES:
+        raise ValueError(f"{source.value} signals nothing")
     return i.Key(party, value, source)
+
+
+_PRESSES = frozenset({i.Source.DTMF, i.Source.INFO, i.Source.INBAND})
+_PREFERS = frozenset({i.Source.RECORDPREF, i.Source.OPERATOR})
+
+_READERS: Mapping[str, Callable[[Mapping[str, Any]], i.Input]] = {
+    "call.answered": lambda d: i.Answered(_paths(d)),
+    "consent.asked": lambda d: i.Asked(Policy.from_json(d["policy"])),
+    "notice.started": lambda d: i.NoticeStarted(_count(d, "samples")),
+    "notice.completed": lambda d: i.NoticeCompleted(_count(d, "samples_sent"), _count(d, "samples_total")),
+    "notice.interrupted": lambda d: i.NoticeInterrupted(_text(d, "reason")),
+    "notice.failed": lambda d: i.NoticeFailed(_text(d, "reason")),
+    "consent.signalled": _signal,
+    "consent.timed_out": lambda d: i.Expired(i.Timer(d["timer"])),
+    "ledger.unreachable": lambda d: i.LedgerLost(_text(d, "reason")),
+    "leg.held": lambda d: i.Held(_text(d, "party")),
+    "leg.resumed": lambda d: i.Resumed(_text(d, "party")),
+    "leg.renegotiated": lambda d: i.Renegotiated(_text(d, "party"), _paths(d)),
+    "party.joined": lambda d: i.Joined(_text(d, "party")),
+    "party.left": lambda d: i.Left(_text(d, "party"), _text(d, "reason")),
+    "agent.informed": lambda d: i.Informed(_text(d, "party"), _truth(d, "recorded")),
+    "agent.not_informed": lambda d: i.NotInformed(_text(d, "party"), _text(d, "reason")),
+    "recording.armed": lambda d: i.PermitAcknowledged(_count(d, "number")),
+    "recording.started": lambda d: i.RecorderStarted(_count(d, "number")),
+    "recording.failed": lambda d: i.RecorderFailed(_count(d, "number"), _text(d, "reason")),
+    "recording.stopped": lambda d: i.RecorderStopped(_count(d, "number")),
+}
+
+INPUTS = frozenset(_READERS)
+"""The event types that the machine is told of."""
 
 
 def decision_event(decision: fx.LoggedDecision, policy: Policy | None) -> tuple[str, Data]:
