@@ -133,8 +133,12 @@ class Sealer:
             if self._error is not None:
                 return
             self._error = error
-        if self._on_error is not None:
-            self._on_error(error)
+        try:
+            if self._on_error is not None:
+                self._on_error(error)
+        except Exception:
+            # Whoever listened is in trouble (a closed loop, say); the summary and an erasure must still come.
+            _log.exception("recording %s: nobody could be told of: %s", self._recording, error)
 
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:

@@ -28,6 +28,8 @@ SEAL_AT_MS = 1600
 MAX_BACKLOG_MS = 4000
 """Audio that may wait for a stalled disk before the recording is given up."""
 
+_INT16 = np.dtype(np.int16)
+
 
 @dataclass(frozen=True, slots=True)
 class RecordingSummary:
@@ -71,8 +73,10 @@ class RecordingWriter:
             raise VaultError(f"{rate} Hz is no rate to record at", todo="expected 8000 to 48000")
         self.call, self.recording, self.rate = permit.call, permit.recording, rate
         self.opened: Future[str] = _uncancellable()
-        agents = any(party.startswith("agent") for party in permit.parties)
-        self._uncleared = [not cleared for cleared in ("caller" in permit.parties, agents)]
+        self._caller_cleared = "caller" in permit.parties
+        self._agent_cleared = any(party.startswith("agent") for party in permit.parties)
+        in_samples = (ms * rate // 1000 for ms in (HOLD_BACK_MS, SEAL_AT_MS, MAX_BACKLOG_MS, MAX_SEGMENT_MS))
+        self._hold_back, self._seal_at, self._backlog, self._longest = in_samples
         self._tail = Tail()
         self._spans: list[Span] = []  # closed ones; the open one begins at _span_start
         self._span_start: int | None = 0
@@ -110,29 +114,33 @@ class RecordingWriter:
         While paused they are dropped. Raises ValueError for unequal or wrongly typed arrays, VaultClosed after
         `finish`, and the VaultError that ended the recording.
         """
-        if caller.shape != agent.shape or caller.ndim != 1 or {caller.dtype, agent.dtype} != {np.dtype(np.int16)}:
+        if caller.shape != agent.shape or caller.ndim != 1 or caller.dtype != _INT16 or agent.dtype != _INT16:
             raise ValueError(
                 f"expected two int16 arrays of one length, not {caller.dtype}{caller.shape}, {agent.dtype}{agent.shape}"
             )
         # Before this block is counted: a long one is no sign of a slow disk.
-        if self._sealer.pending > self._samples(MAX_BACKLOG_MS):
+        if self._sealer.pending > self._backlog:
             self._sealer.fail(VaultTooSlow("the storage does not keep up", self.recording, "check the disk"))
         self._refuse_if_over()
         if self._span_start is None:
             return
         # A copy: the caller's buffer may be a view of memory that the next frame overwrites.
-        block = np.stack([caller, agent], axis=1)
-        block[:, self._uncleared] = 0
+        block = np.zeros((len(caller), 2), _INT16)
+        if self._caller_cleared:
+            block[:, 0] = caller
+        if self._agent_cleared:
+            block[:, 1] = agent
         self._tail.append(block if self._limit is None else block[: max(0, self._limit - self.written)])
-        self._seal_down_to(self._samples(HOLD_BACK_MS), when=self._samples(SEAL_AT_MS))
+        if self._tail.samples >= self._seal_at:
+            self._seal_down_to(self._hold_back)
 
     def truncate(self, to_sample: int) -> int:
         """Keep nothing from sample `to_sample` on, written already or still to come; the number of samples kept so far.
 
         Exact within the newest 300 ms. Further back, whole sealed segments are removed: less may be kept, never more.
-        Recording can go on with `pause` and `resume`.
+        Recording can go on with `pause` and `resume`. Works after an error too, when the summary says what is kept.
         """
-        self._refuse_if_over()
+        self._refuse_if_closed()
         limit = max(0, to_sample)
         if limit < self._tail.start:
             while self._cuts and limit < self._tail.start:
@@ -151,7 +159,7 @@ class RecordingWriter:
         """Stop keeping audio, at `to_sample` if given, else with the newest, and seal it; the samples kept."""
         kept = self.written if to_sample is None else self.truncate(to_sample)
         self._refuse_if_over()
-        self._seal_down_to(0, when=0)
+        self._seal_down_to(0)
         self._close_span()
         return kept
 
@@ -165,7 +173,7 @@ class RecordingWriter:
         """Seal the rest and close. After an error the summary comes too and says what was kept. Can be repeated."""
         if self._done is None:
             if self._sealer.error is None:
-                self._seal_down_to(0, when=0)
+                self._seal_down_to(0)
             self._done = self._close(reason)
         return self._done
 
@@ -200,11 +208,10 @@ class RecordingWriter:
         sealer.then(summarise)
         return done
 
-    def _seal_down_to(self, remaining: int, *, when: int) -> None:
-        longest = self._samples(MAX_SEGMENT_MS)
-        while self._tail.samples > remaining and self._tail.samples >= when:
+    def _seal_down_to(self, remaining: int) -> None:
+        while self._tail.samples > remaining:
             start = self._tail.start
-            audio = self._tail.cut(min(longest, self._tail.samples - remaining))
+            audio = self._tail.cut(min(self._longest, self._tail.samples - remaining))
             span_start = self._span_start if self._span_start is not None else start
             at_ms = self._span_at_ms + (start - span_start) * 1000 // self.rate
             self._sealer.seal(len(self._cuts), start, audio, at_ms)
@@ -215,15 +222,15 @@ class RecordingWriter:
             self._spans.append(Span(self._span_at_ms, self._span_start, self.written - self._span_start))
         self._span_start = None
 
-    def _refuse_if_over(self) -> None:
+    def _refuse_if_closed(self) -> None:
         if self._done is not None:
             raise VaultClosed("the recording has ended", self.recording)
+
+    def _refuse_if_over(self) -> None:
+        self._refuse_if_closed()
         if (error := self._sealer.error) is not None:
             self._tail.clear()
             raise error
-
-    def _samples(self, ms: int) -> int:
-        return ms * self.rate // 1000
 
 
 def _trim(spans: list[Span], end: int) -> list[Span]:

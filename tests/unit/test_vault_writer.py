@@ -332,12 +332,38 @@ def test_an_error_is_told_once_and_what_was_kept_is_listed(box: Vault, monkeypat
     with pytest.raises(VaultUnwritable):
         feed(writer, caller, agent)
     with pytest.raises(VaultUnwritable):
-        writer.truncate(0)
+        writer.resume(1)
     summary = writer.finish("failed").result(WAIT)
     assert (len(told), len(calls), len(summary.segments)) == (1, 3, 2)
     assert summary.error is told[0]
     assert summary.spans == (Span(0, 0, summary.samples),)
     assert (read_back(box, summary).audio() == np.stack([caller, agent], axis=1)[: summary.samples]).all()
+
+
+def test_a_withdrawal_reaches_back_after_an_error_too(box: Vault) -> None:
+    writer = RecordingWriter(permit(), box.store, RATE)
+    feed(writer, noise(6 * RATE), noise(6 * RATE))
+    writer._sealer.fail(VaultUnwritable("Input/output error", "disk"))
+    writer.truncate(2 * RATE)
+    summary = writer.finish("withdrawn").result(WAIT)
+    assert 0 < summary.samples <= 2 * RATE
+    assert list(summary.segments) == box.store.inventory(summary.call, summary.recording)
+
+
+def test_a_listener_that_fails_does_not_stop_the_rest(box: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    def closed(_: VaultError) -> None:
+        raise RuntimeError("the loop is closed")
+
+    def add(*_: Any) -> Any:
+        raise VaultUnwritable("Input/output error", "disk")
+
+    monkeypatch.setattr(box.store, "add", add)
+    writer = RecordingWriter(permit(), box.store, RATE, on_error=closed)
+    writer.write(noise(10), noise(10))
+    writer.pause()
+    summary = writer.abort().result(WAIT)
+    assert isinstance(summary.error, VaultUnwritable)
+    assert summary.erasure is not None
 
 
 def test_a_fault_of_the_program_ends_the_recording_too(box: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
