@@ -109,6 +109,9 @@ def levelled(audio: Audio, to: Levelling | None = None) -> Audio:
     """Trimmed, at the active level, its peaks under the true peak limit. AudioError: no speech in it."""
     to = to or Levelling()
     values = audio.floats()
+    # Loud first: the gates are levels, and a quiet recording would be measured with its pauses cut differently.
+    top = float(np.abs(values).max(initial=0.0))
+    values = values * (0.5 / top) if top > 10 ** (_ABSOLUTE_GATE_DBFS / 20) else np.zeros_like(values)
     level = active_level(values, audio.rate)
     if level <= FLOOR_DBFS:
         raise AudioError(f"{audio.seconds:.2f} s of silence cannot be brought to a level: no speech in it")

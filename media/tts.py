@@ -69,11 +69,30 @@ class EspeakNg:
             raise SpeechError(f"{self.program} gave no audio for {text[:60]!r}: does it know voice {language!r}?")
         return read(wav)
 
+    @cached_property
+    def _known_voices(self) -> frozenset[str]:
+        """Every name by which espeak-ng lists a voice: language, name, file and its last part."""
+        names: set[str] = set()
+        for wanted in ("--voices", "--voices=mb"):
+            for line in self._run([wanted], b"").decode("utf-8", "replace").splitlines()[1:]:
+                columns = line.split()
+                names.update(columns[1:2] + columns[3:5])
+                names.update(column.rpartition("/")[2] for column in columns[4:5])
+        return frozenset(names)
+
     def _voice(self, language: str) -> str:
+        if language not in self.voices:
+            language = language.partition("-")[0]
         if language not in self.voices:
             known = ", ".join(sorted(self.voices))
             raise SpeechError(f"no {self.name} voice is set for language {language!r}: one of {known}")
-        return self.voices[language]
+        voice = self.voices[language]
+        # espeak-ng speaks with its default voice when it does not know one: a German notice in English, without error.
+        if voice.partition("+")[0] not in self._known_voices:
+            raise SpeechError(
+                f"{self.program} has no voice {voice!r} for language {language!r}: {self.program} --voices"
+            )
+        return voice
 
     def _run(self, arguments: list[str], given: bytes) -> bytes:
         try:
