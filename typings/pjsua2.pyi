@@ -19,6 +19,7 @@ PJSUA_SIP_TIMER_OPTIONAL: int
 PJSUA_DTMF_METHOD_RFC2833: int
 PJSUA_DTMF_METHOD_SIP_INFO: int
 PJ_LOG_HAS_COLOR: int
+PJMEDIA_FORMAT_PCM: int
 
 class Error(Exception):
     status: int

@@ -24,6 +24,7 @@ from ivr.sip.events import Digit, Down, Invite, LegEvent, MediaChanged, Preferen
 from ivr.sip.leg import Leg, LegGone
 from ivr.sip.sdp import user_of
 from media.cache import PromptFile
+from media.dtmf import DtmfDetector
 
 log = logging.getLogger(__name__)
 
@@ -114,6 +115,11 @@ class Session:
         outcome, reason = self.outcome
         self.journal.write("call.ended", {"outcome": outcome, "reason": reason})
 
+    @property
+    def caller_number(self) -> str:
+        """The user part of the caller's From, for the agent's display."""
+        return user_of(self._invite.caller)
+
     # -- events of the legs --------------------------------------------------------------------------------------
 
     def on_event(self, party: Party, event: LegEvent) -> None:
@@ -132,13 +138,22 @@ class Session:
 
     def _up(self, party: Party, up: Up) -> None:
         party.up = up
+        self._hear_inband(party, up)
         if party is self.caller and not self._answered.done():
             self.driver.tell(i.Answered(self._paths(up)), codec=up.codec)
             self._answered.set_result(up)
 
+    def _hear_inband(self, party: Party, media: Up | MediaChanged) -> None:
+        """Where a phone has no telephone-event and the operator wants it, keys are listened for in the audio."""
+        if self.services.inband_keys and not media.telephone_event:
+            try:
+                party.leg.hear_inband(self.services.rate, DtmfDetector(self.services.rate).feed)
+            except LegGone as error:
+                log.warning("call %s: no in-band detection for %s: %s", self.call, party.name, error)
+
     def _paths(self, media: Up | MediaChanged) -> frozenset[i.KeyPath]:
         info = self.services.info_keys and self._invite.allows_info
-        return key_paths(media, info=info, inband=self.services.inband_keys)
+        return key_paths(media, info=info, inband=self.caller.leg.hears_inband)
 
     def _digit(self, party: Party, key: str, source: i.Source) -> None:
         said = i.Key(party.name, key, source)
@@ -152,6 +167,7 @@ class Session:
             self.keys.put_nowait(key)
 
     def _media(self, party: Party, media: MediaChanged) -> None:
+        self._hear_inband(party, media)
         if media.held and not party.held:
             self.driver.tell(i.Held(party.name))
         elif party.held and not media.held:

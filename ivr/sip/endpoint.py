@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import pjsua2 as pj
@@ -20,6 +21,7 @@ from ivr.sip import sdp
 from ivr.sip.call import PjCall
 from ivr.sip.events import Invite
 from ivr.sip.leg import Leg, LegGone
+from ivr.sip.linger import Linger
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +59,7 @@ def max_legs() -> int:
     return int(library().pjsua_call_get_max_count())
 
 
+@cache
 def library() -> ctypes.CDLL:
     """The C library inside the extension module, for what SWIG does not wrap."""
     path = next(m.__file__ for n, m in sys.modules.items() if n.endswith("_pjsua2") and m.__file__)
@@ -89,6 +92,7 @@ class Endpoint:
         self._running = threading.Event()
         self._legs: set[Leg] = set()
         self._clock = False
+        self._linger = Linger(self._loop)
         self.port = settings.port
 
     # -- life ----------------------------------------------------------------------------------------------------
@@ -186,6 +190,8 @@ class Endpoint:
         self._running.clear()
         self._thread.join(timeout=5)
         self._thread = None
+        self._ep.audDevManager().setNoDev()
+        self._linger.clear()
         self._account = None
         self._ep.libDestroy()
 
@@ -193,7 +199,7 @@ class Endpoint:
 
     def _incoming(self, call_id: int, message: str, source: str) -> None:
         """On PJSIP's thread."""
-        leg = Leg(self._loop, self._gone)
+        leg = Leg(self._loop, self._linger, self._gone)
         if self._account is None:
             return
         call = PjCall(self._account, call_id, leg.post, leg.release)
@@ -220,7 +226,7 @@ class Endpoint:
         """A new outbound leg; its progress comes as events. Raises LegGone when it cannot even be started."""
         if self._account is None:
             raise LegGone("the user agent is not running")
-        leg = Leg(self._loop, self._gone)
+        leg = Leg(self._loop, self._linger, self._gone)
         call = PjCall(self._account, pj.PJSUA_INVALID_ID, leg.post, leg.release)
         call.record_state = "off"
         leg.adopt(call)
@@ -229,7 +235,7 @@ class Endpoint:
             extra = pj.SipHeader()
             extra.hName, extra.hValue = name, value
             prm.txOption.headers.push_back(extra)
-        if display:
+        if display and all(sign not in '"\\<>\r\n' for sign in display):
             prm.txOption.localUri = f'"{display}" <{self._identity()}>'
         self._legs.add(leg)
         self._wind_clock()

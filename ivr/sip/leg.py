@@ -12,7 +12,9 @@ from typing import Any
 import pjsua2 as pj
 
 from ivr.sip.call import PjCall
-from ivr.sip.events import Down, LegEvent, Listener
+from ivr.sip.events import Digit, DigitBy, Down, LegEvent, Listener
+from ivr.sip.inband import InbandPort
+from ivr.sip.linger import Linger
 from ivr.sip.player import Player
 
 log = logging.getLogger(__name__)
@@ -33,8 +35,9 @@ class SentStat:
 class Leg:
     """A dialled or answered leg. Owns its pjsua2 call until DISCONNECTED, its players until they are stopped."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, on_down: Callable[["Leg"], None]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, linger: Linger, on_down: Callable[["Leg"], None]) -> None:
         self._loop = loop
+        self._linger = linger
         self._on_down = on_down
         self._lock = threading.Lock()
         self._call: PjCall | None = None
@@ -42,6 +45,7 @@ class Leg:
         self._listener: Listener | None = None
         self._early: list[LegEvent] = []
         self._players: set[Player] = set()
+        self._inband: InbandPort | None = None
         self.down: Down | None = None
 
     # -- wiring, from PJSIP's thread -----------------------------------------------------------------------------
@@ -72,7 +76,9 @@ class Leg:
         if isinstance(event, Down):
             self.down = event
             self.stop_playing()
-            self._audio = None
+            if self._inband is not None:
+                self._linger.keep(self._inband)
+            self._audio = self._inband = None
             self._on_down(self)
         if self._listener is None:
             self._early.append(event)
@@ -154,6 +160,7 @@ class Leg:
         """Stops a player and lets it go. Harmless when it has ended."""
         if player in self._players:
             self._players.discard(player)
+            self._linger.keep(player)
             if self._audio is not None and self._call is not None:
                 try:
                     player.stopTransmit(self._audio)
@@ -164,6 +171,22 @@ class Leg:
         """Stops everything that plays to this leg."""
         for player in list(self._players):
             self.stop(player)
+
+    def hear_inband(self, rate: int, detect: Callable[[bytes], str]) -> None:
+        """Keys in the audio count from now on; `detect` gets frames at `rate` and gives keys. Once a leg."""
+        if self._inband is not None:
+            return
+        try:
+            port = InbandPort(rate, detect, lambda key: self.post(Digit(key, DigitBy.INBAND)))
+            self.audio.startTransmit(port)
+        except pj.Error as error:
+            raise LegGone(error.reason) from error
+        self._inband = port
+
+    @property
+    def hears_inband(self) -> bool:
+        """Whether keys in the audio are listened for."""
+        return self._inband is not None
 
     def sent(self) -> SentStat:
         """RTP sent so far. Raises LegGone when the leg is gone."""

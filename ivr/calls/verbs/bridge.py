@@ -96,7 +96,7 @@ class _Ringing:
         """Waits for an answer, a refusal, or the end of the ring time."""
         session = self._session
         try:
-            leg = session.services.endpoint.dial(self._uri)
+            leg = session.services.endpoint.dial(self._uri, display=session.caller_number)
         except LegGone as error:
             log.warning("call %s: %s", session.call, error)
             return _Failed(0, "failed")
