@@ -42,15 +42,15 @@ class LogTail:
     """All events so far, read as they become durable."""
 
     def __init__(self, database: Path) -> None:
-        self._database = database
+        self.path = database
         self.events: list[Logged] = []
 
     def poll(self) -> list[Logged]:
         """Reads and returns what is new."""
-        if not self._database.exists():
+        if not self.path.exists():
             return []
         after = self.events[-1].seq if self.events else -1
-        with closing(sqlite3.connect(f"file:{self._database}?mode=ro", uri=True, timeout=5)) as db:
+        with closing(sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, timeout=5)) as db:
             rows = db.execute("select seq, jws from events where seq > ? order by seq", (after,)).fetchall()
             told = db.execute("select seq, text from disclosures where seq > ?", (after,)).fetchall()
         personal: dict[int, dict[str, Any]] = {}
