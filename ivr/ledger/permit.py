@@ -4,7 +4,7 @@
 A recorder takes a VerifiedPermit and nothing else, so audio cannot be kept before the permit is in the log.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 
 from ivr.ledger.event import EventError, header_segment, key_id, verify
 from ivr.ledger.note import VKey
@@ -27,10 +27,11 @@ class VerifiedPermit:
     seq: int
     event: str
     jws: str = field(repr=False)
-    _seal: object = field(repr=False, compare=False)
+    # Not a field: dataclasses.replace() must not carry it over into a permit for something else.
+    _seal: InitVar[object] = None
 
-    def __post_init__(self) -> None:
-        if self._seal is not _SEAL:
+    def __post_init__(self, _seal: object) -> None:
+        if _seal is not _SEAL:
             raise PermitError("a permit cannot be made, only verified: use verify_permit()")
 
 
