@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Every target sets up what it needs: Debian packages that are missing, .venv, this project in it. Quick when all is there.
+
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3,$(shell command -v $(name))))
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+SERVER := var/assent
+
+.PHONY: help setup demo test serve bench lint format clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+
+setup: $(READY) ## install everything that the other targets need
+
+# Remade when the dependencies change; a virtual environment that is half made has no stamp and is made again.
+$(READY): pyproject.toml .ci/debian
+	@.ci/debian "$(or $(PYTHON),python3)"
+	@test -x $(BIN)/python || "$(or $(PYTHON),python3)" -m venv $(VENV)
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' \
+		|| { echo "setup: Python 3.11 or 3.12 is needed; say which: make PYTHON=/path/to/python3.11 setup" >&2; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: $(READY) ## four real calls on a real server, then the proof
+	@$(BIN)/python -m demo.run
+
+test: $(READY) ## all tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+serve: $(READY) ## a server with the shipped configuration, in var/assent
+	@test -e $(SERVER)/server.yaml || { mkdir -p $(dir $(SERVER)) && $(BIN)/ivr init $(SERVER); }
+	@$(BIN)/ivr serve --config $(SERVER)
+
+bench: $(READY) ## measure, and print a table
+	@$(BIN)/python -m bench
+
+lint: $(READY) ## ruff, mypy, import rules
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy -p ivr -p media -p demo
+	@$(BIN)/lint-imports
+
+format: $(READY) ## let ruff put things in order
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+clean: ## remove what was made, but not var/: it holds keys and a log
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
