@@ -5,12 +5,12 @@ import copy
 import dataclasses
 
 import pytest
-from vault_kit import LEDGER, permit, permit_token
 
 from ivr.ledger.event import Event, sign
 from ivr.ledger.ids import uuid7
 from ivr.ledger.note import VKey
 from ivr.ledger.permit import PermitError, VerifiedPermit, verify_permit
+from vault_kit import LEDGER, permit, permit_token
 
 
 def test_a_signed_permit_of_this_call_is_accepted() -> None:
