@@ -1,37 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Follows the log of a running server, read only, straight from its database. For people; nothing here is verified."""
+"""Follows the log of a running server, read only. For people; nothing here is verified."""
 
 import json
 import sqlite3
 import time
-from base64 import urlsafe_b64decode
 from collections.abc import Callable, Mapping
-from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-
-@dataclass(frozen=True, slots=True)
-class Logged:
-    """One event as it stands in the log, personal fields included while they are there."""
-
-    seq: int
-    type: str
-    call: str | None
-    time: str
-    data: Mapping[str, Any]
-    personal: Mapping[str, Any]
-
-    def has(self, fields: Mapping[str, object]) -> bool:
-        """Whether all these fields stand in it."""
-        both = {**self.personal, **self.data}
-        return all(name in both and both[name] == value for name, value in fields.items())
-
-    def __str__(self) -> str:
-        return (
-            f"{self.seq:5} {self.data.get('at_ms', ''):>6} {self.type:<22}{json.dumps({**self.data, **self.personal})}"
-        )
+from ivr.ledger.errors import LedgerMissing
+from ivr.ledger.query import LogReader, ShownEvent
 
 
 class LogTimeout(AssertionError):
@@ -39,29 +16,29 @@ class LogTimeout(AssertionError):
 
 
 class LogTail:
-    """All events so far, read as they become durable."""
+    """All events so far, read as they become durable. For one thread."""
 
-    def __init__(self, database: Path) -> None:
-        self.path = database
-        self.events: list[Logged] = []
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.events: list[ShownEvent] = []
 
-    def poll(self) -> list[Logged]:
-        """Reads and returns what is new."""
-        if not self.path.exists():
+    def poll(self) -> list[ShownEvent]:
+        """Reads and returns what is new; nothing while there is no log."""
+        try:
+            with LogReader(self.path) as log:
+                new = list(log.events(since=self.events[-1].seq + 1 if self.events else 0))
+        except (LedgerMissing, sqlite3.OperationalError):
             return []
-        after = self.events[-1].seq if self.events else -1
-        with closing(sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, timeout=5)) as db:
-            rows = db.execute("select seq, jws from events where seq > ? order by seq", (after,)).fetchall()
-            told = db.execute("select seq, text from disclosures where seq > ?", (after,)).fetchall()
-        personal: dict[int, dict[str, Any]] = {}
-        for seq, text in told:
-            _, name, value = json.loads(_decoded(text))
-            personal.setdefault(seq, {})[name] = value
-        new = [_logged(jws, personal.get(seq, {})) for seq, jws in rows]
         self.events += new
         return new
 
-    def of(self, call: str) -> list[Logged]:
+    @property
+    def next(self) -> int:
+        """The number of the next event, for `since`."""
+        self.poll()
+        return self.events[-1].seq + 1 if self.events else 0
+
+    def of(self, call: str) -> list[ShownEvent]:
         """The events of one call so far."""
         self.poll()
         return [event for event in self.events if event.call == call]
@@ -72,17 +49,17 @@ class LogTail:
         *,
         call: str | None = None,
         within: float = 10,
-        after: int = -1,
+        since: int = 0,
         count: int = 1,
         **fields: object,
-    ) -> Logged:
-        """The `count`-th event of this type with these fields and a higher number than `after`. Raises LogTimeout."""
+    ) -> ShownEvent:
+        """The `count`-th event of this type with these fields from number `since` on. Raises LogTimeout."""
 
-        def found() -> Logged | None:
+        def found() -> ShownEvent | None:
             matching = [
                 e
                 for e in self.events
-                if e.seq > after and e.type == type and (call is None or e.call == call) and e.has(fields)
+                if e.seq >= since and e.type == type and (call is None or e.call == call) and has(e, fields)
             ]
             return matching[count - 1] if len(matching) >= count else None
 
@@ -91,7 +68,7 @@ class LogTail:
             raise LogTimeout(f"no {type} {fields or ''} (number {count}) within {within:g} s\n{self.story(call)}")
         return event
 
-    def _until(self, found: Callable[[], Logged | None], within: float) -> Logged | None:
+    def _until(self, found: Callable[[], ShownEvent | None], within: float) -> ShownEvent | None:
         deadline = time.monotonic() + within
         while True:
             self.poll()
@@ -102,13 +79,15 @@ class LogTail:
 
     def story(self, call: str | None = None) -> str:
         """The events of a call, or all, one a line."""
-        return "\n".join(f"  {event}" for event in self.events if call is None or event.call == call)
+        return "\n".join(_line(event) for event in self.events if call is None or event.call == call)
 
 
-def _logged(jws: str, personal: dict[str, Any]) -> Logged:
-    payload = json.loads(_decoded(jws.split(".")[1]))
-    return Logged(payload["seq"], payload["type"], payload["call"], payload["time"], payload["data"], personal)
+def has(event: ShownEvent, fields: Mapping[str, object]) -> bool:
+    """Whether all these fields stand in it."""
+    both = {**event.personal, **event.data}
+    return all(name in both and both[name] == value for name, value in fields.items())
 
 
-def _decoded(text: str) -> bytes:
-    return urlsafe_b64decode(text + "=" * (-len(text) % 4))
+def _line(event: ShownEvent) -> str:
+    fields = json.dumps({name: v for name, v in {**event.data, **event.personal}.items() if name != "policy"})
+    return f"  {event.seq:5} {event.data.get('at_ms', ''):>6} {event.type:<22}{fields[:400]}"

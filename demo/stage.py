@@ -5,7 +5,8 @@ import time
 from collections.abc import Callable
 
 from demo.driver import Event, Peer
-from demo.logtail import Logged, LogTail
+from demo.logtail import LogTail
+from ivr.ledger.query import ShownEvent
 
 CALLER_HZ, AGENT_HZ = 440, 1000
 _NOTICE_S = 90.0
@@ -71,6 +72,6 @@ class Stage:
         self.caller.hangup()
         self.log.wait("call.ended", call=self.call, within=15)
 
-    def events(self) -> list[Logged]:
+    def events(self) -> list[ShownEvent]:
         """What the log says of this call."""
         return self.log.of(self.call)

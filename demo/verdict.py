@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from demo.logtail import Logged
 from demo.scenes import Scene
 from demo.server import Server
 from demo.stage import AGENT_HZ, CALLER_HZ, Stage
+from ivr.ledger.query import ShownEvent
 from media.levels import levels
 
 _TOLERANCE_MS = 250
@@ -95,7 +95,7 @@ def judge(scene: Scene, stage: Stage, server: Server, folder: Path) -> Verdict:
     return verdict
 
 
-def _judge_tape(verdict: Verdict, tape: Tape, events: list[Logged]) -> None:
+def _judge_tape(verdict: Verdict, tape: Tape, events: list[ShownEvent]) -> None:
     told = {event.type: event for event in events}
     verdict.check(abs(tape.left.hz - CALLER_HZ) <= 5, f"left is {tape.left.hz} Hz, not {CALLER_HZ}")
     verdict.check(abs(tape.right.hz - AGENT_HZ) <= 5, f"right is {tape.right.hz} Hz, not {AGENT_HZ}")

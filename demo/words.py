@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Log events in words, for the demo's live timeline."""
 
-from demo.logtail import Logged
+from ivr.ledger.query import ShownEvent
 
 
-def words(event: Logged) -> str:
+def words(event: ShownEvent) -> str:
     """One event in a few words."""
     shown = {
         k: v for k, v in {**event.personal, **event.data}.items() if isinstance(v, (str, int)) and len(str(v)) < 30
