@@ -20,9 +20,12 @@ def is_leftover(name: str) -> bool:
     return name.startswith(".") and _TEMP_MARK in name
 
 
-def write_durably(path: Path, data: bytes | Iterable[bytes], *, replace: bool = False) -> None:
+def write_durably(
+    path: Path, data: bytes | Iterable[bytes], *, replace: bool = False, group_as_folder: bool = False
+) -> None:
     """Write `data` (or its parts, as they come) to `path`, mode 0600, so that it survives power loss once this returns.
 
+    `group_as_folder`: the group may read and write it when it may do that with the folder.
     Raises VaultExists when the file is there and `replace` is false, VaultFull or VaultUnwritable when the system
     refuses; then neither the file nor a temporary one remains (with `replace`, the old file stays unless the very last
     step, the directory's fsync, is what failed). What the parts themselves raise leaves nothing behind either.
@@ -32,7 +35,8 @@ def write_durably(path: Path, data: bytes | Iterable[bytes], *, replace: bool = 
     temp = path.with_name(f".{path.name}{_TEMP_MARK}{secrets.token_hex(4)}")
     renamed = False
     try:
-        _write_new(temp, (data,) if isinstance(data, bytes) else data)
+        mode = 0o600 | (_group_of(path.parent) & 0o060 if group_as_folder else 0)
+        _write_new(temp, (data,) if isinstance(data, bytes) else data, mode)
         os.rename(temp, path)
         renamed = True
         sync_folder(path.parent)
@@ -45,10 +49,16 @@ def write_durably(path: Path, data: bytes | Iterable[bytes], *, replace: bool = 
         raise
 
 
-def _write_new(path: Path, parts: Iterable[bytes]) -> None:
+def _group_of(folder: Path) -> int:
+    """What the group may do in a folder: the ledger lists what a worker, another user of its group, left there."""
+    return os.stat(folder).st_mode & 0o070
+
+
+def _write_new(path: Path, parts: Iterable[bytes], mode: int) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     handle = os.open(path, flags, 0o600)
     try:
+        os.fchmod(handle, mode)  # whatever the umask
         for part in parts:
             rest = memoryview(part)
             while rest:
@@ -76,12 +86,15 @@ def sync_folder(folder: Path) -> None:
 
 
 def make_folder(path: Path, *, exclusive: bool = False) -> None:
-    """Create one folder (0700) durably. Its parent must exist. `exclusive`: it must not be there yet.
+    """Create one folder durably, for its owner and, where its parent lets them, for its group. The parent must exist.
 
+    `exclusive`: it must not be there yet.
     Raises VaultExists, VaultFull or VaultUnwritable.
     """
     try:
         os.mkdir(path, 0o700)
+        if group := _group_of(path.parent):
+            os.chmod(path, 0o700 | group)
     except FileExistsError as error:
         if exclusive or not path.is_dir():
             raise VaultExists("exists already", path) from error

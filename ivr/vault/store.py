@@ -135,7 +135,7 @@ class RecordingStore:
 
     def add(self, call: str, recording: str, n: int, start: int, samples: int, sealed: bytes) -> SegmentFact:
         """Write one sealed segment durably. Raises VaultExists, VaultFull, VaultUnwritable; then it is not there."""
-        write_durably(self.folder(call, recording) / segment_name(n, start, samples), sealed)
+        write_durably(self.folder(call, recording) / segment_name(n, start, samples), sealed, group_as_folder=True)
         return SegmentFact(n, start, samples, hashlib.sha256(sealed).hexdigest(), len(sealed))
 
     def drop(self, call: str, recording: str, segment: SegmentFact) -> None:
