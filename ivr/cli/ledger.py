@@ -2,6 +2,7 @@
 """`ivr ledger`: the ledger process, as `ivr serve` and systemd start it."""
 
 import asyncio
+import grp
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +15,7 @@ from ivr.cli.exits import Exit
 from ivr.flow.place import FileError
 from ivr.ledger.errors import LedgerError
 from ivr.ledger.note import NoteError
-from ivr.ledger.service import ServiceSettings, run_ledger
+from ivr.ledger.service import Access, ServiceSettings, run_ledger
 from ivr.node.logs import set_up_logs
 from ivr.node.process import run_process
 from ivr.node.settings import Settings
@@ -24,18 +25,29 @@ from ivr.vault.store import RecordingStore
 
 @click.command()
 @click.option("--config", type=click.Path(file_okay=False, path_type=Path), default=Path(), help="The server's folder.")
-def command(config: Path) -> None:
+@click.option("--group", help="Primary group whose processes may append too, beside those of the ledger's own user.")
+def command(config: Path, group: str | None) -> None:
     """Sign and store events until SIGTERM. The only process that reads the signing key."""
     try:
+        access = _access(group)
         settings = Settings.load(config)
         set_up_logs("ledger", settings.log.level, settings.log.format)
-        run_process(lambda stop, on_ready: _run(settings, stop, on_ready))
+        run_process(lambda stop, on_ready: _run(settings, access, stop, on_ready))
     except (FileError, LedgerError, NoteError, VaultError, OSError) as error:
         click.echo(f"ivr ledger: {error}", err=True)
         raise click.exceptions.Exit(Exit.COULD_NOT_RUN) from error
 
 
-async def _run(settings: Settings, stop: asyncio.Event, on_ready: Callable[[], None]) -> None:
+def _access(group: str | None) -> Access:
+    if group is None:
+        return Access()
+    try:
+        return Access(gids=frozenset({grp.getgrnam(group).gr_gid}))
+    except KeyError:
+        raise OSError(f"there is no group {group!r} on this machine") from None
+
+
+async def _run(settings: Settings, access: Access, stop: asyncio.Event, on_ready: Callable[[], None]) -> None:
     store = RecordingStore(settings.storage.recordings, settings.storage.keystore, None)
 
     def inventory(call: str, recording: str) -> list[Mapping[str, Any]]:
@@ -51,6 +63,7 @@ async def _run(settings: Settings, stop: asyncio.Event, on_ready: Callable[[], N
             socket=settings.ledger.socket,
             checkpoint_events=checkpoint.events,
             checkpoint_seconds=checkpoint.interval.ms / 1000,
+            access=access,
             version=__version__,
         ),
         inventory,
