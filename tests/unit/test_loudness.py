@@ -75,6 +75,8 @@ def test_peaks_are_held_where_the_level_would_push_them_over() -> None:
     out = levelled(from_floats(values, RATE), Levelling(active=-20, peak=-3))
     assert true_peak(out.floats(), RATE) <= -3.0
     assert clipped(out) == 0
+    # Held around the burst only: the rest does not pay for it.
+    assert active_level(out.floats(), RATE) == pytest.approx(-20, abs=1.5)
 
 
 def test_silence_cannot_be_levelled() -> None:
