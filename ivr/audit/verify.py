@@ -96,7 +96,8 @@ class _Verifier:
         jws = row.jws.encode() if isinstance(row.jws, str) else b""
         self._place(row)
         # What is hashed is what is there, valid or not: so the first checkpoint after a change shows it too.
-        self._tree.append(leaf_hash(jws))
+        leaf = leaf_hash(jws)
+        self._tree.append(leaf)
         prev, self._prev = self._prev, b64url(sha256(jws).digest()).decode()
         self._expected = row.seq + 1
         self._orphaned_disclosures(self._disclosures.before(row.seq))
@@ -107,7 +108,7 @@ class _Verifier:
             self._find(Check.EVENT, str(error), row)
             return
         self._order(row, event, prev)
-        self._beside(row, event, jws)
+        self._beside(row, event, leaf)
         self._personal(row, event, disclosures)
         if event.type == "call.received":
             self._report.calls += 1
@@ -134,14 +135,14 @@ class _Verifier:
             self._find(Check.TIME, f"its time {event.time} is before {self._time}", row)
         self._time = event.time
 
-    def _beside(self, row: EventRow, event: Event, jws: bytes) -> None:
+    def _beside(self, row: EventRow, event: Event, leaf: bytes) -> None:
         signed = (event.id, event.call, event.data.get("recording"), event.type, event.time)
         stored = (row.id, row.call, row.recording, row.type, row.time)
         if signed != stored:
             names = ("id", "call", "recording", "type", "time")
             wrong = [n for n, a, b in zip(names, signed, stored, strict=True) if a != b]
             self._find(Check.INDEX, "the column differs from the signed event", row, f"column {', '.join(wrong)}")
-        if row.leaf != leaf_hash(jws):
+        if row.leaf != leaf:
             self._find(Check.INDEX, "the stored leaf hash is not that of the event", row, "column leaf")
 
     def _personal(self, row: EventRow, event: Event, disclosures: Sequence[DisclosureRow]) -> None:
