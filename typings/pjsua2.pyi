@@ -15,11 +15,13 @@ PJSUA_CALL_MEDIA_NONE: int
 PJSUA_CALL_MEDIA_ACTIVE: int
 PJSUA_CALL_UNHOLD: int
 PJMEDIA_FORMAT_PCM: int
+PJSIP_SC_DECLINE: int
 PJSUA_SIP_TIMER_OPTIONAL: int
 PJSUA_DTMF_METHOD_RFC2833: int
 PJSUA_DTMF_METHOD_SIP_INFO: int
 PJ_LOG_HAS_COLOR: int
 PJMEDIA_FORMAT_PCM: int
+PJSIP_SC_DECLINE: int
 
 class Error(Exception):
     status: int
@@ -77,6 +79,8 @@ class Call:
     def onCallMediaState(self, prm: Any) -> None: ...
     def onCallSdpCreated(self, prm: Any) -> None: ...
     def onCallRxOffer(self, prm: Any) -> None: ...
+    def onCallTransferRequest(self, prm: Any) -> None: ...
+    def onCallReplaceRequest(self, prm: Any) -> None: ...
     def onDtmfDigit(self, prm: Any) -> None: ...
 
 class AudioMedia:

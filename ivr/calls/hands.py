@@ -3,7 +3,7 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ivr.calls.recorder import CallRecorder
@@ -13,6 +13,7 @@ from ivr.consent.effects import Message
 from ivr.ledger.permit import PermitError, verify_permit
 from ivr.sip.recorder import RecorderError
 from ivr.vault.errors import VaultError
+from ivr.vault.segments import SegmentFact
 from ivr.vault.writer import RecordingSummary
 
 if TYPE_CHECKING:
@@ -118,6 +119,7 @@ class CallHands:
                 services.rate,
                 session.journal.now_ms,
                 lambda reason: session.driver.tell(i.RecorderFailed(number, reason)),
+                lambda sealed: self._sealed(number, verified.recording, sealed),
             )
         except (PermitError, RecorderError, VaultError) as error:
             log.error("call %s: no recorder: %s", session.call, error)
@@ -158,15 +160,22 @@ class CallHands:
 
     def pause_recording(self, number: int, reason: str) -> None:
         """No sample from now on."""
-        if self._recorder is not None:
-            self._recorder.pause()
+        self._change(number, CallRecorder.pause)
         self._session.note("recording.paused", {"number": number, "reason": reason})
         self._indicate("paused")
 
+    def _change(self, number: int, change: Callable[[CallRecorder], None]) -> None:
+        if self._recorder is None:
+            return
+        try:
+            change(self._recorder)
+        except VaultError as error:
+            log.error("call %s: %s", self._session.call, error)
+            self._session.driver.tell(i.RecorderFailed(number, type(error).__name__))
+
     def resume_recording(self, number: int) -> None:
         """Samples again."""
-        if self._recorder is not None:
-            self._recorder.resume()
+        self._change(number, CallRecorder.resume)
         self._session.note("recording.resumed", {"number": number})
         self._indicate("on")
 
@@ -179,12 +188,19 @@ class CallHands:
         stopping = recorder.stop(reason, erase=erase)
 
         async def finish() -> None:
-            self._stopped(number, reason, await stopping.wait(), erase)
+            self._stopped(number, reason, await stopping.wait(), erase, recorder.reported)
 
         self._spawn(finish())
         self._indicate("off")
 
-    def _stopped(self, number: int, reason: str, summary: RecordingSummary | None, erase: bool) -> None:
+    def _sealed(self, number: int, recording: str, segments: Sequence[SegmentFact]) -> None:
+        """A long recording names its segments as it goes: one log entry holds 64 KiB."""
+        facts = {"recording": recording, "number": number, "segments": [_segment(s) for s in segments]}
+        self._session.note("recording.sealed", facts)
+
+    def _stopped(
+        self, number: int, reason: str, summary: RecordingSummary | None, erase: bool, reported: int = 0
+    ) -> None:
         session = self._session
         recording = self._recorders.get(number, "")
         erased = bool(summary and summary.erasure)
@@ -195,7 +211,7 @@ class CallHands:
             rate=session.services.rate,
             samples=summary.samples if summary else 0,
             spans=[[s.start, s.samples, s.at_ms] for s in summary.spans] if summary else [],
-            segments=[_segment(s) for s in summary.segments] if summary else [],
+            segments=[_segment(s) for s in summary.segments[reported:]] if summary else [],
             erased=erased,
         )
         if summary is not None and summary.erasure is not None:
@@ -233,5 +249,5 @@ class CallHands:
             await asyncio.wait(self._tasks)
 
 
-def _segment(fact: object) -> dict[str, object]:
+def _segment(fact: SegmentFact) -> dict[str, object]:
     return {name: getattr(fact, name) for name in ("n", "start", "samples", "sha256", "bytes")}

@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One recording of one call: two party recorders in memory, drained in step into sealed stereo segments.
 
-Left is the caller, right the agent. Both run on the same clock; their offset is read to the sample once both run, and
-what the earlier one has more is dropped, so that sample n of both was heard at the same time.
+Left is the caller, right the agent. Both run on the bridge's clock. Their offset is read to the sample once both run,
+and watched from then on: what one has more at the start is dropped, what one lacks later is silence.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-import numpy as np
-
+from ivr.calls.channel import Channel
 from ivr.ledger.permit import VerifiedPermit
 from ivr.sip.leg import Leg
 from ivr.sip.recorder import PartyRecorder, RecorderError
 from ivr.vault.errors import VaultError
+from ivr.vault.segments import SegmentFact
 from ivr.vault.store import RecordingStore
 from ivr.vault.writer import RecordingSummary, RecordingWriter
 
@@ -25,6 +25,12 @@ DRAIN_S = 0.1
 
 FLUSH_S = 0.5
 """How long a closed recorder's last buffer is waited for; it takes one tick of the clock, 20 ms."""
+
+STEADY_S = 0.003
+"""Between two readings of the offset: a tick writes both ports within microseconds, so equal readings are exact."""
+
+REPORT_AFTER, HELD_BACK = 100, 10
+"""Segments are named in the log once so many are closed; the newest few wait, a withdrawal may still reach them."""
 
 
 class CallRecorder:
@@ -37,21 +43,26 @@ class CallRecorder:
         rate: int,
         now_ms: Callable[[], int],
         on_error: Callable[[str], None],
+        on_sealed: Callable[[Sequence[SegmentFact]], None],
     ) -> None:
         """Raises RecorderError or VaultError; then nothing is recorded. `on_error` is called on the loop, once."""
         self._loop = asyncio.get_running_loop()
         self._now_ms = now_ms
         self._on_error = on_error
+        self._on_sealed = on_sealed
         self._rate = rate
         self.permit = permit
         self._parties = (PartyRecorder("caller"), PartyRecorder("agent"))
-        self._skip: list[int] | None = None
-        self._drain: asyncio.TimerHandle | None = None
-        self._keeping = True
-        self._pause_at: int | None = None
+        self._channels = tuple(Channel(party) for party in self._parties)
         self._store = store
         self._writer: RecordingWriter | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._pause_at: int | None = None
+        self._paused = False
         self._closed = False
+        self._lag = 0
+        self.reported = 0
+        """Segments that `on_sealed` was told of; the summary's others are new."""
         self.recipient = ""
 
     async def start(self, caller: Leg, agent: Leg) -> None:
@@ -61,24 +72,26 @@ class CallRecorder:
         """
         for party, leg in zip(self._parties, (caller, agent), strict=True):
             party.connect(leg)
-        await self._first_samples()
-        at_ms = self._now_ms() - min(p.position() for p in self._parties) * 1000 // self._rate
+        await self._align()
+        at_ms = self._now_ms() - self._ahead() * 1000 // self._rate
         self._writer = RecordingWriter(self.permit, self._store, self._rate, at_ms=at_ms, on_error=self._vault_error)
         self._tick()
         self.recipient = await asyncio.wrap_future(self._writer.opened)
 
-    async def _first_samples(self) -> None:
-        """Waits for both recorders to run and reads their offset: equal readings around the other make it exact."""
+    async def _align(self) -> None:
+        """Waits for both recorders to run, then drops what one has more than the other."""
         left, right = self._parties
+        before: int | None = None
         while True:
-            before, other, after = left.position(), right.position(), left.position()
-            if before == after and before and other:
-                least = min(before, other)
-                self._skip = [before - least, other - least]
-                return
             if self._closed:
                 raise RecorderError("stopped before the first sample")
-            await asyncio.sleep(0.005)
+            if left.position() and right.position():
+                offset = left.position() - right.position()
+                if offset == before:
+                    break
+                before = offset
+            await asyncio.sleep(STEADY_S)
+        self._channels[0 if offset > 0 else 1].skip(abs(offset))
 
     def _vault_error(self, error: VaultError) -> None:
         self._loop.call_soon_threadsafe(self._failed, error)
@@ -92,64 +105,82 @@ class CallRecorder:
     # -- draining ------------------------------------------------------------------------------------------------
 
     def _tick(self) -> None:
-        self._drain = self._loop.call_later(DRAIN_S, self._tick)
+        self._timer = self._loop.call_later(DRAIN_S, self._tick)
         try:
+            self._watch_lag()
             self._take()
+            self._report()
         except VaultError as error:
             self._failed(error)
 
+    def _watch_lag(self) -> None:
+        """A port that lost ticks (re-INVITE, hold) is padded, once two drains in a row agree on how many."""
+        left, right = self._channels
+        lag = left.ahead - right.ahead
+        if lag and lag == self._lag:
+            (right if lag > 0 else left).pad(abs(lag))
+            lag = 0
+        self._lag = lag
+
     def _take(self, upto: int | None = None) -> None:
         """Moves what both have flushed into the writer, at most `upto` samples."""
-        if self._writer is None or self._skip is None:
+        if self._writer is None:
             return
-        for n, party in enumerate(self._parties):
-            if self._skip[n] > 0:
-                self._skip[n] -= len(party.read(self._skip[n]))
-        count = min(party.flushed for party in self._parties)
-        if any(self._skip) or count <= 0:
-            return
+        count = min(channel.ready for channel in self._channels)
         if upto is not None:
             count = min(count, upto)
-        left, right = (party.read(count) for party in self._parties)
-        if self._keeping and len(left) == len(right) == count:
-            self._writer.write(left.astype(np.int16, copy=False), right.astype(np.int16, copy=False))
+        if count <= 0:
+            return
+        left, right = (channel.take(count) for channel in self._channels)
+        if not self._paused:
+            self._writer.write(left, right)
             if self._pause_at is not None and self._writer.written >= self._pause_at:
                 self._pause_now()
 
     def _ahead(self) -> int:
         """Samples that both have heard until now and that are not yet taken."""
-        skip = self._skip or [0, 0]
-        return max(0, min(p.position() - p.taken - s for p, s in zip(self._parties, skip, strict=True)))
+        return min(channel.ahead for channel in self._channels)
+
+    def _report(self) -> None:
+        if self._writer is None:
+            return
+        sealed = self._writer.sealed[: -HELD_BACK or None]
+        if len(sealed) - self.reported >= REPORT_AFTER:
+            self._on_sealed(sealed[self.reported : self.reported + REPORT_AFTER])
+            self.reported += REPORT_AFTER
 
     def _stop_draining(self) -> None:
-        if self._drain is not None:
-            self._drain.cancel()
-            self._drain = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     # -- pause and end -------------------------------------------------------------------------------------------
 
     def pause(self) -> None:
-        """No sample after this moment is kept until `resume`. What is still in PJMEDIA's buffer comes in later."""
-        if self._writer is not None and self._keeping and self._pause_at is None:
+        """No sample after this moment is kept until `resume`. What is still in PJMEDIA's buffer comes in later.
+
+        Raises VaultError when the recording has failed already.
+        """
+        if self._writer is not None and not self._paused and self._pause_at is None:
             self._pause_at = self._writer.written + self._ahead()
             self._writer.truncate(self._pause_at)
             self._take()
 
     def resume(self) -> None:
-        """Samples from this moment on are kept again."""
-        if self._writer is None or self._skip is None or (self._keeping and self._pause_at is None):
+        """Samples from this moment on are kept again, both channels from the same one. Raises VaultError."""
+        if self._writer is None or not (self._paused or self._pause_at is not None):
             return
         self._take()
         self._pause_now()
-        ahead = self._ahead()
-        self._skip = [skip + ahead for skip in self._skip]
+        for channel in self._channels:
+            channel.skip(channel.ahead)
         self._writer.resume(self._now_ms())
-        self._keeping = True
+        self._paused = False
 
     def _pause_now(self) -> None:
         if self._writer is not None and self._pause_at is not None:
             self._writer.pause()
-            self._pause_at, self._keeping = None, False
+            self._pause_at, self._paused = None, True
 
     def stop(self, reason: str, *, erase: bool) -> "Stopping":
         """Ends now: not a sample after this moment is kept, and with `erase` none at all."""
@@ -160,24 +191,26 @@ class CallRecorder:
             party.close()
         return Stopping(self, reason, ahead, erase)
 
-    async def _close(self, reason: str, ahead: int, erase: bool) -> RecordingSummary | None:
+    async def close(self, reason: str, ahead: int, erase: bool) -> RecordingSummary | None:
+        """The rest of `stop`, which may wait. Use Stopping."""
         writer = self._writer
-        if writer is None:
-            self._free()
-            return None
-        if erase:
-            done = writer.abort(erase=True, reason=reason)
-        else:
-            await self._take_last(ahead)
-            done = writer.finish(reason)
-        self._free()
+        try:
+            if writer is None:
+                return None
+            if erase:
+                done = writer.abort(erase=True, reason=reason)
+            else:
+                await self._take_last(ahead)
+                done = writer.finish(reason)
+        finally:
+            for party in self._parties:
+                party.free()
         return await asyncio.wrap_future(done)
 
     async def _take_last(self, ahead: int) -> None:
         """The bridge lets a closed recorder go at its next tick; only then is the last of its buffer flushed."""
         deadline = self._loop.time() + FLUSH_S
-        skip = self._skip or [0, 0]
-        while any(p.flushed < ahead + s for p, s in zip(self._parties, skip, strict=True)):
+        while min(channel.ready for channel in self._channels) < ahead:
             if self._loop.time() > deadline:
                 log.warning("recording %s: PJMEDIA kept its last buffer", self.permit.recording)
                 break
@@ -186,10 +219,6 @@ class CallRecorder:
             self._take(upto=ahead)
         except VaultError:
             log.warning("recording %s: the last samples could not be kept", self.permit.recording)
-
-    def _free(self) -> None:
-        for party in self._parties:
-            party.free()
 
 
 class Stopping:
@@ -203,4 +232,4 @@ class Stopping:
 
     async def wait(self) -> RecordingSummary | None:
         """What was kept, or None when not even the first sample had been seen."""
-        return await self._recorder._close(self._reason, self._ahead, self._erase)
+        return await self._recorder.close(self._reason, self._ahead, self._erase)

@@ -32,6 +32,7 @@ class Services:
     rate: int
     permit_timeout_ms: int
     max_call_ms: int
+    media_timeout_ms: int
     info_keys: bool
     inband_keys: bool
 

@@ -9,10 +9,12 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from contextlib import suppress
+from typing import Any
 
 from ivr.calls.driver import Driver
 from ivr.calls.hands import CallHands
 from ivr.calls.journal import Journal
+from ivr.calls.media_watch import watch_media
 from ivr.calls.party import Party, key_paths
 from ivr.calls.services import PromptUnavailable, Services
 from ivr.calls.walk import walk
@@ -65,16 +67,25 @@ class Session:
         self.caller.leg.listen(lambda event: self.on_event(self.caller, event))
         flow = asyncio.ensure_future(self._walk())
         over = asyncio.ensure_future(self._over.wait())
+        dead = asyncio.ensure_future(watch_media(self._parties, self.services.media_timeout_ms / 1000))
+        ends: list[asyncio.Future[Any]] = [flow, over, dead]
         try:
-            await asyncio.wait(
-                {flow, over}, timeout=self.services.max_call_ms / 1000, return_when=asyncio.FIRST_COMPLETED
-            )
+            limit = self.services.max_call_ms / 1000
+            done, _ = await asyncio.wait(ends, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+            if dead in done:
+                self.outcome = ("failed", "no_media")
+            elif not done:
+                self.outcome = ("completed", "max_call_time")
         finally:
             over.cancel()
+            dead.cancel()
             flow.cancel()
             with suppress(asyncio.CancelledError):
                 await flow
             await self._end()
+
+    def _parties(self) -> list[Party]:
+        return [self.caller, *([self.agent] if self.agent else [])]
 
     def _log_received(self) -> None:
         self.journal.write(

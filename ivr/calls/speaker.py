@@ -46,7 +46,7 @@ class Playback:
     def start(self) -> None:
         """Raises LegGone when it cannot be played."""
         self._player = self._leg.prepare(self._file.path, self._ended)
-        self._before = self._leg.sent().packets
+        self._before = self._leg.traffic().sent
         self._leg.start(self._player)
 
     def _ended(self) -> None:
@@ -64,17 +64,17 @@ class Playback:
     def _played(self, *, at_end: bool) -> Played:
         total = self._file.samples
         try:
-            sent = self._leg.sent()
+            traffic = self._leg.traffic()
         except LegGone:
             # The leg's counters went with it; the file's position is the most that can have been sent.
             position = int(self._player.getPos()) if self._player is not None else 0
             return Played(total, min(position, total - 1), None, None)
-        packets = sent.packets - self._before
+        packets = traffic.sent - self._before
         samples = min(total, packets * self._per_packet)
         if not at_end:
             # A notice cut in its last packet was not sent to its last sample, whatever the count says.
             samples = min(samples, total - 1)
-        return Played(total, samples, packets, sent.lost)
+        return Played(total, samples, packets, traffic.lost)
 
     def stop(self) -> Played:
         """Silence now. How far it came; harmless after the end."""

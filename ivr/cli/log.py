@@ -14,7 +14,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ivr.audit.files import check_files
 from ivr.audit.findings import Finding
+from ivr.audit.replay import ReplayReport, replay
 from ivr.audit.source import LogSource, SourceError
+from ivr.audit.verified import Unverified, verified_events
 from ivr.audit.verify import Kept, Report, verify_log
 from ivr.cli.exits import Exit
 from ivr.flow.place import FileError
@@ -133,11 +135,11 @@ def read_vkey(text: str) -> VKey:
 
 
 @contextmanager
-def _progress(events: int) -> Iterator[Callable[[int, int], None]]:
+def _progress(events: int, what: str = "verifying") -> Iterator[Callable[[int, int], None]]:
     if not sys.stderr.isatty():
         yield lambda _done, _all: None
         return
-    columns = (TextColumn("verifying"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("", total=events)
         yield lambda done, _all: progress.update(task, completed=done)
@@ -174,6 +176,55 @@ def _in_words(report: Report, found: Sequence[Finding], older: Sequence[Kept], f
     else:
         lines.append("A cut end shows only against a checkpoint that somebody kept elsewhere: --checkpoint FILE")
     return "\n".join(lines)
+
+
+@command.command("replay")
+@config_option
+@db_option
+@click.option("--vkey", metavar="KEY", help="Verifier key, or a file with it; needed with --db.")
+@json_option
+def replay_command(folder: Path, db: Path | None, vkey: str | None, as_json: bool) -> None:
+    """Are the logged decisions those that the consent machine takes, and were samples kept only while it allowed it?
+
+    Every call's logged inputs are run once more through the machine of the version that decided it. Each difference is one
+    line that names its call and event. Exit code 0: none, 1: a difference or an event that does not hold, 2: could not run.
+    """
+    with told():
+        database, key, _ = _what(folder, db, vkey, None)
+        with LogSource(database) as source, _progress(source.events, "replaying") as advance:
+            try:
+                report = replay(verified_events(source, key, advance))
+            except Unverified as error:
+                click.echo(
+                    json.dumps({"holds": False, "unverified": str(error)}) if as_json else f"unverified: {error}"
+                )
+                raise click.exceptions.Exit(Exit.CHECK_FAILED) from error
+    click.echo(json.dumps(_replay_as_json(report)) if as_json else _replay_in_words(report))
+    if not report.holds:
+        raise click.exceptions.Exit(Exit.CHECK_FAILED)
+
+
+def _replay_as_json(report: ReplayReport) -> dict[str, Any]:
+    return {
+        "holds": report.holds,
+        "events": report.events,
+        "calls": report.calls,
+        "inputs": report.inputs,
+        "decisions": report.decisions,
+        "lost_calls": report.lost_calls,
+        "open_calls": report.open_calls,
+        "differences": [difference.as_json() for difference in report.differences],
+    }
+
+
+def _replay_in_words(report: ReplayReport) -> str:
+    lines = [str(difference) for difference in report.differences]
+    said = f"{report.inputs} inputs of {report.calls} calls give {report.decisions} logged decisions"
+    some = (
+        f" ({report.lost_calls} lost, {report.open_calls} not over)" if report.lost_calls or report.open_calls else ""
+    )
+    verdict = "REPLAYS." if report.holds else f"DIFFERS: {len(lines)} differences."
+    return "\n".join([*lines, f"{verdict} {said}{some}"])
 
 
 @command.command()

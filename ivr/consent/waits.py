@@ -22,6 +22,8 @@ def in_time(state: State, event: Input, now_ms: int) -> Input | None:
 
 def with_deadlines(before: State, after: State, effects: list[Effect], now_ms: int) -> tuple[State, tuple[Effect, ...]]:
     """Arms the timer of every wait that was entered and disarms those that ended."""
+    if not before.deadlines and after.caller not in PARTY_WAITS and after.recording not in RECORDING_WAITS:
+        return after, tuple(effects)  # nothing is waited for: most of a call, and most of what replay does
     old = dict(before.deadlines)
     if before.number != after.number:
         old.pop(Timer.PERMIT, None)  # another permit is waited for: it has the whole time
@@ -31,7 +33,8 @@ def with_deadlines(before: State, after: State, effects: list[Effect], now_ms: i
     new = {timer: old[timer] if timer in old else now_ms + _length(after, timer) for timer in sorted(wanted)}
     effects += [Disarm(timer) for timer, _ in before.deadlines if timer not in new]
     effects += [Arm(timer, due) for timer, due in new.items() if timer not in old]
-    return replace(after, deadlines=tuple(new.items())), tuple(effects)
+    deadlines = tuple(new.items())
+    return after if deadlines == after.deadlines else replace(after, deadlines=deadlines), tuple(effects)
 
 
 def _is_due(state: State, timer: Timer, now_ms: int) -> bool:

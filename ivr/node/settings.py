@@ -129,12 +129,16 @@ class Limits(Node):
     """How long running calls may go on after SIGTERM."""
     max_call_time: Duration = Duration(7_200_000)
     """How long a call may last at most."""
+    media_timeout: Duration = Duration(60_000)
+    """A leg that is not on hold and sends no audio for so long is taken for dead, and its call ends."""
 
     @model_validator(mode="after")
     def _rules(self) -> Self:
         rules = Rules()
         if self.max_call_time.ms < 10_000:
             rules.refuse("max_call_time", f"calls of {self.max_call_time} end before a notice does", "at least 10s")
+        if self.media_timeout.ms < 2_000:
+            rules.refuse("media_timeout", f"a time-out of {self.media_timeout} ends calls with a pause", "at least 2s")
         rules.done("Limits")
         return self
 
@@ -176,6 +180,8 @@ class Storage(Node):
     """The folder of sealed recordings."""
     keystore: BesideFile = Path("data/keystore")
     """The folder of the recordings' sealed secrets; without its secret a recording cannot be opened."""
+    min_free: Annotated[int, Ge(0)] = 256
+    """Free space below which no recording is started, in megabytes; calls are then served unrecorded."""
 
     @property
     def url(self) -> str:

@@ -46,7 +46,12 @@ class Worker:
             endpoint=self.endpoint,
             ledger=self._ledger,
             vkey=load_vkey(settings.keys.ledger_public.parent),
-            store=RecordingStore(storage.recordings, storage.keystore, settings.keys.recipients),
+            store=RecordingStore(
+                storage.recordings,
+                storage.keystore,
+                settings.keys.recipients,
+                min_free_bytes=settings.storage.min_free * 1_000_000,
+            ),
             flows=loaded.flows,
             prompts=loaded.prompts,
             cache=loaded.cache,
@@ -54,6 +59,7 @@ class Worker:
             rate=CALL_RATE,
             permit_timeout_ms=settings.ledger.permit_timeout.ms,
             max_call_ms=settings.limits.max_call_time.ms,
+            media_timeout_ms=settings.limits.media_timeout.ms,
             info_keys=settings.sip.info_dtmf,
             inband_keys=settings.sip.inband_dtmf,
         )

@@ -119,6 +119,16 @@ class PjCall(pj.Call):
         except Exception:
             log.exception("SDP callback")
 
+    # -- what is not done ------------------------------------------------------------------------------------------
+
+    def onCallTransferRequest(self, prm: Any) -> None:
+        """REFER is declined: PJSIP's default would dial whatever a caller names, and a permit names its parties."""
+        prm.statusCode = pj.PJSIP_SC_DECLINE
+
+    def onCallReplaceRequest(self, prm: Any) -> None:
+        """INVITE with Replaces is declined for the same reason."""
+        prm.statusCode = pj.PJSIP_SC_DECLINE
+
     # -- keys ----------------------------------------------------------------------------------------------------
 
     def onDtmfDigit(self, prm: Any) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pjsua2 as pj
 
 from ivr.sip.call import PjCall
-from ivr.sip.events import Digit, DigitBy, Down, LegEvent, Listener
+from ivr.sip.events import Digit, DigitBy, Down, LegEvent, Listener, MediaChanged
 from ivr.sip.inband import InbandPort
 from ivr.sip.linger import Linger
 from ivr.sip.player import Player
@@ -25,11 +25,12 @@ class LegGone(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class SentStat:
-    """RTP of this leg so far: packets sent, and the loss the far end reported by RTCP (None before a report)."""
+class Traffic:
+    """RTP packets of this leg so far. `lost`: of those sent, as the far end reported by RTCP; None before a report."""
 
-    packets: int
+    sent: int
     lost: int | None
+    received: int
 
 
 class Leg:
@@ -45,6 +46,9 @@ class Leg:
         self._listener: Listener | None = None
         self._early: list[LegEvent] = []
         self._players: set[Player] = set()
+        self._playing: set[Player] = set()
+        self._taps: list[pj.AudioMedia] = []
+        self._peers: set[Leg] = set()
         self._inband: InbandPort | None = None
         self.down: Down | None = None
 
@@ -79,7 +83,11 @@ class Leg:
             if self._inband is not None:
                 self._linger.keep(self._inband)
             self._audio = self._inband = None
+            self._taps.clear()
+            self._peers.clear()
             self._on_down(self)
+        if isinstance(event, MediaChanged):
+            self._rewire()
         if self._listener is None:
             self._early.append(event)
         else:
@@ -155,11 +163,13 @@ class Leg:
             player.startTransmit(self.audio)
         except pj.Error as error:
             raise LegGone(error.reason) from error
+        self._playing.add(player)
 
     def stop(self, player: Player) -> None:
         """Stops a player and lets it go. Harmless when it has ended."""
         if player in self._players:
             self._players.discard(player)
+            self._playing.discard(player)
             self._linger.keep(player)
             if self._audio is not None and self._call is not None:
                 try:
@@ -178,9 +188,9 @@ class Leg:
             return
         try:
             port = InbandPort(rate, detect, lambda key: self.post(Digit(key, DigitBy.INBAND)))
-            self.audio.startTransmit(port)
         except pj.Error as error:
             raise LegGone(error.reason) from error
+        self.tap(port)
         self._inband = port
 
     @property
@@ -188,11 +198,11 @@ class Leg:
         """Whether keys in the audio are listened for."""
         return self._inband is not None
 
-    def sent(self) -> SentStat:
-        """RTP sent so far. Raises LegGone when the leg is gone."""
+    def traffic(self) -> Traffic:
+        """RTP so far. Raises LegGone when the leg is gone."""
         stat = self._do(lambda call: call.getStreamStat(_audio_index(call)))
         sent = stat.rtcp.txStat
-        return SentStat(int(sent.pkt), int(sent.loss) if sent.updateCount else None)
+        return Traffic(int(sent.pkt), int(sent.loss) if sent.updateCount else None, int(stat.rtcp.rxStat.pkt))
 
     def send_digit(self, key: str, ms: int = 160) -> None:
         """Sends a key to the far end: RFC 4733, or SIP INFO where telephone-event was not negotiated."""
@@ -217,16 +227,52 @@ class Leg:
         del call
         self._do(lambda call: call.reinvite(pj.CallOpParam(True)))
 
+    def tap(self, sink: pj.AudioMedia) -> None:
+        """What this leg says goes to the sink too, until `untap`, across renegotiations."""
+        try:
+            self.audio.startTransmit(sink)
+        except pj.Error as error:
+            raise LegGone(error.reason) from error
+        self._taps.append(sink)
+
+    def untap(self, sink: pj.AudioMedia) -> None:
+        """No more. Harmless when the leg is gone."""
+        if sink in self._taps:
+            self._taps.remove(sink)
+            try:
+                self.audio.stopTransmit(sink)
+            except (pj.Error, LegGone) as error:
+                log.debug("untap: %s", error)
+
     def bridge(self, other: "Leg") -> None:
-        """Both legs hear each other."""
+        """Both legs hear each other, until `unbridge`, across renegotiations."""
         try:
             self.audio.startTransmit(other.audio)
             other.audio.startTransmit(self.audio)
         except pj.Error as error:
             raise LegGone(error.reason) from error
+        self._peers.add(other)
+        other._peers.add(self)
+
+    def _rewire(self) -> None:
+        """A renegotiated leg may have a new port on the bridge, connected to nothing. Connecting twice is harmless."""
+        self._audio = None
+        try:
+            audio = self.audio
+            for player in self._playing:
+                player.startTransmit(audio)
+            for sink in self._taps:
+                audio.startTransmit(sink)
+            for peer in self._peers:
+                audio.startTransmit(peer.audio)
+                peer.audio.startTransmit(audio)
+        except (pj.Error, LegGone) as error:
+            log.debug("rewire: %s", error)  # on hold there is no port; the next change brings it back
 
     def unbridge(self, other: "Leg") -> None:
         """They no longer do. Harmless when one of them is gone."""
+        self._peers.discard(other)
+        other._peers.discard(self)
         for one, two in ((self, other), (other, self)):
             try:
                 if one._call is not None and two._call is not None:

@@ -61,19 +61,16 @@ class PartyRecorder:
     def connect(self, leg: Leg) -> None:
         """Samples of this leg flow from the next tick of the clock on."""
         try:
-            leg.audio.startTransmit(self._recorder)
-        except pj.Error as error:
-            raise RecorderError(error.reason) from error
+            leg.tap(self._recorder)
+        except LegGone as error:
+            raise RecorderError(str(error)) from error
         self._leg = leg
 
     def disconnect(self) -> None:
         """No more samples. Harmless when the leg is gone."""
         leg, self._leg = self._leg, None
-        if leg is not None and leg.down is None:
-            try:
-                leg.audio.stopTransmit(self._recorder)
-            except (pj.Error, LegGone):
-                pass  # the leg went away between the two lines; its port is gone with it
+        if leg is not None:
+            leg.untap(self._recorder)
 
     def position(self) -> int:
         """Samples written so far, exactly, flushed or not."""

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The events of a log, each handed on only when its signature, place and chain hold: what replay may believe."""
+
+from collections.abc import Callable, Iterator
+
+from ivr.audit.source import EventRow, LogSource
+from ivr.ledger.event import Event, EventError, header_segment, jws_hash, key_id, verify
+from ivr.ledger.note import VKey
+
+PROGRESS_EVERY = 1000
+
+
+class Unverified(Exception):
+    """An event is not what was signed, or not where it was signed for. `ivr log verify` says everything that is wrong."""
+
+    def __init__(self, row: EventRow, why: str) -> None:
+        super().__init__(f"event {row.seq}: {why}; replay believes nothing after that, run: ivr log verify")
+        self.seq = row.seq
+
+
+def verified_events(
+    source: LogSource, vkey: VKey, on_progress: Callable[[int, int], None] = lambda _done, _all: None
+) -> Iterator[Event]:
+    """All events in order. Raises Unverified at the first that does not hold; those before it were given."""
+    header = header_segment(key_id(vkey.public))
+    prev: str | None = None
+    done = 0
+    for row in source.rows():
+        jws = row.jws.encode() if isinstance(row.jws, str) else b""
+        try:
+            event = verify(jws, header, vkey.public)
+        except EventError as error:
+            raise Unverified(row, str(error)) from None
+        if event.log != vkey.name:
+            raise Unverified(row, f"it is an event of the log {event.log!r}")
+        if event.seq != row.seq or event.seq != done:
+            raise Unverified(row, f"it was signed as event {event.seq} and stands at {done}")
+        if event.prev != prev:
+            raise Unverified(row, "it is not chained to the event before it")
+        prev = jws_hash(jws)
+        done += 1
+        if done % PROGRESS_EVERY == 0:
+            on_progress(done, source.events)
+        yield event
+    on_progress(done, source.events)
