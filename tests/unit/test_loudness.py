@@ -69,9 +69,9 @@ def test_speech_of_any_level_comes_out_the_same(gain: float, rate: int) -> None:
 
 
 def test_peaks_are_held_where_the_level_would_push_them_over() -> None:
-    # Short bursts far above the rest: the gain alone would take them to +10 dBFS.
-    values = tone(2, 0.02)
-    values[8000:8020] += 0.9
+    # A click far above the rest: at the right level it would be 3 dB beyond full scale.
+    values = tone(2, 0.1)
+    values[8000:8005] += 0.85
     out = levelled(from_floats(values, RATE), Levelling(active=-20, peak=-3))
     assert true_peak(out.floats(), RATE) <= -3.0
     assert clipped(out) == 0
