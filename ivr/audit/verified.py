@@ -11,7 +11,7 @@ PROGRESS_EVERY = 1000
 
 
 class Unverified(Exception):
-    """An event is not what was signed, or not where it was signed for. `ivr log verify` says everything that is wrong."""
+    """An event is not what was signed, or not where it was signed for. `ivr log verify` says all that is wrong."""
 
     def __init__(self, row: EventRow, why: str) -> None:
         super().__init__(f"event {row.seq}: {why}; replay believes nothing after that, run: ivr log verify")

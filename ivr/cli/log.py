@@ -186,8 +186,9 @@ def _in_words(report: Report, found: Sequence[Finding], older: Sequence[Kept], f
 def replay_command(folder: Path, db: Path | None, vkey: str | None, as_json: bool) -> None:
     """Are the logged decisions those that the consent machine takes, and were samples kept only while it allowed it?
 
-    Every call's logged inputs are run once more through the machine of the version that decided it. Each difference is one
-    line that names its call and event. Exit code 0: none, 1: a difference or an event that does not hold, 2: could not run.
+    Every call's logged inputs are run once more through the machine of the version that decided it. Each difference is
+    one line that names its call and event. Exit code 0: none, 1: a difference or an event that does not hold, 2: could
+    not run.
     """
     with told():
         database, key, _ = _what(folder, db, vkey, None)

@@ -27,7 +27,7 @@ def input_event(event: i.Input) -> tuple[str, Data]:
     """
     match event:
         case i.Answered(paths):
-            return "call.answered", {"key_paths": sorted(paths)}
+            return "call.answered", {"key_paths": sorted(path.value for path in paths)}
         case i.Asked(policy):
             return "consent.asked", {"policy": policy.as_json()}
         case i.NoticeStarted(samples):
@@ -60,7 +60,7 @@ def _leg_or_recorder_event(event: i.Input) -> tuple[str, Data]:
         case i.Resumed(party):
             return "leg.resumed", {"party": party}
         case i.Renegotiated(party, paths):
-            return "leg.renegotiated", {"party": party, "key_paths": sorted(paths)}
+            return "leg.renegotiated", {"party": party, "key_paths": sorted(path.value for path in paths)}
         case i.Joined(party):
             return "party.joined", {"party": party}
         case i.Informed(party, recorded):

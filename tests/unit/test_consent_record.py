@@ -10,6 +10,7 @@ from ivr.consent import effects as fx
 from ivr.consent import inputs as i
 from ivr.consent.inputs import CALLER, KeyPath, Preference, Source, Timer
 from ivr.consent.record import DECISIONS, RecordError, decision_event, event_input, input_event
+from ivr.ledger import canonical
 from ivr.ledger.catalogue import TYPES
 
 INPUTS: list[i.Input] = [
@@ -54,6 +55,12 @@ def test_an_input_comes_back_as_it_was(event: i.Input) -> None:
 def test_what_is_written_is_declared(event: i.Input) -> None:
     kind, data = input_event(event)
     assert set(data) <= set(TYPES[kind].data)
+
+
+@pytest.mark.parametrize("event", INPUTS, ids=repr)
+def test_what_is_written_is_plain_json(event: i.Input) -> None:
+    """The ledger's canonical form takes text, not a class that looks like it."""
+    assert canonical.loads(canonical.dumps(input_event(event)[1])) == input_event(event)[1]
 
 
 def test_every_kind_of_input_is_tried_here() -> None:
