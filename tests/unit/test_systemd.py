@@ -1,0 +1,322 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The units: hardened as promised, starting commands that exist, and keeping the worker from keys and database."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from ivr.cli import COMMANDS, main
+from ivr.node.initialise import initialise
+from ivr.node.settings import Settings
+from ivr.packaged import packaged
+
+UNITS = Path(__file__).parents[2] / "systemd"
+SERVICES = ("ivr-ledger.service", "ivr-worker@.service", "ivr-retention.service")
+HOME = "/var/lib/ivr"
+
+
+def settings_of(unit: str) -> dict[str, list[str]]:
+    """Each setting of a unit with every value it is given, in order."""
+    found: dict[str, list[str]] = {}
+    for line in (UNITS / unit).read_text().splitlines():
+        name, equals, value = line.partition("=")
+        if equals and not line.startswith(("#", "[")):
+            found.setdefault(name, []).append(value)
+    return found
+
+
+def seconds(text: str) -> float:
+    number, unit = re.fullmatch(r"(\d+)(ms|s|min|h)", text).groups()  # type: ignore[union-attr]
+    return int(number) * {"ms": 0.001, "s": 1, "min": 60, "h": 3600}[unit]
+
+
+# -- hardening -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("unit", SERVICES)
+def test_exposure_is_under_two(unit: str, tmp_path: Path) -> None:
+    # An instance, because `systemd-analyze` takes no template.
+    file = tmp_path / unit.replace("@.", "@1.")
+    shutil.copy(UNITS / unit, file)
+    done = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", "--threshold=19", "--no-pager", str(file)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    level = re.search(r"Overall exposure level for \S+: ([\d.]+)", done.stdout)
+    assert level is not None, done.stderr
+    assert float(level[1]) < 2.0
+    assert done.returncode == 0
+
+
+def test_systemd_finds_nothing_wrong_in_the_units(tmp_path: Path) -> None:
+    for unit in UNITS.iterdir():
+        text = unit.read_text().replace("/opt/assent/bin/ivr", str(Path(sys.executable).parent / "ivr"))
+        (tmp_path / unit.name).write_text(text)
+    names = [*SERVICES, "ivr-retention.timer", "ivr.target"]
+    files = [str(tmp_path / name.replace("@.", "@1.")) for name in names]
+    shutil.copy(tmp_path / "ivr-worker@.service", tmp_path / "ivr-worker@1.service")
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", *files],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "SYSTEMD_UNIT_PATH": f"{tmp_path}:"},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("unit", SERVICES)
+def test_every_command_line_is_one_that_ivr_has(unit: str, tmp_path: Path) -> None:
+    """Click itself parses what systemd would start, so a renamed option is found here."""
+    found = settings_of(unit)
+    lines = [*found["ExecStart"], *found.get("ExecStartPre", [])]
+    for line in lines:
+        program, *arguments = shlex.split(line.replace("%i", "1").replace(HOME, str(tmp_path)))
+        assert program == "/opt/assent/bin/ivr"
+        command: click.Command = main
+        context = click.Context(main, info_name="ivr")
+        while isinstance(command, click.Group):
+            name = arguments.pop(0)
+            child = command.get_command(context, name)
+            assert child is not None, f"{unit}: `ivr {name}`"
+            command, context = child, click.Context(child, parent=context, info_name=name)
+        command.parse_args(context, arguments)
+    assert shlex.split(found["ExecStart"][0])[1] in COMMANDS
+
+
+def test_no_audio_reaches_a_disk_by_way_of_the_system() -> None:
+    worker = settings_of("ivr-worker@.service")
+    assert worker["MemorySwapMax"] == ["0"]
+    for unit in SERVICES:
+        assert settings_of(unit)["LimitCORE"] == ["0"]
+        assert settings_of(unit)["UMask"] == ["0077"]
+
+
+def test_running_calls_may_finish() -> None:
+    drain = Settings.load(packaged("config")).limits.drain_timeout.ms / 1000
+    assert seconds(settings_of("ivr-worker@.service")["TimeoutStopSec"][0]) > drain + 20
+
+
+@pytest.mark.parametrize("unit", ["ivr-ledger.service", "ivr-worker@.service"])
+def test_processes_that_serve_say_ready_and_are_watched(unit: str) -> None:
+    found = settings_of(unit)
+    assert found["Type"] == ["notify"]
+    assert seconds(found["WatchdogSec"][0]) >= 10
+    assert found["Restart"] == ["always"]
+
+
+def test_the_worker_starts_with_rendered_prompts_and_outlives_its_ledger() -> None:
+    worker = settings_of("ivr-worker@.service")
+    assert "prompts render" in worker["ExecStartPre"][0]
+    assert "ivr-ledger.service" in worker["Wants"][0]
+    assert "ivr-ledger.service" in worker["After"][0]
+    assert "Requires" not in worker
+    assert "BindsTo" not in worker
+
+
+# -- who may touch what ----------------------------------------------------------------------------------------------
+
+
+def test_ledger_and_worker_are_different_users_with_one_primary_group() -> None:
+    ledger, worker = settings_of("ivr-ledger.service"), settings_of("ivr-worker@.service")
+    assert ledger["User"] != worker["User"]
+    # The ledger lets in its own primary group; the kernel tells it no other of a peer.
+    assert ledger["Group"] == worker["Group"] == ["ivr"]
+    assert "--group ivr" in ledger["ExecStart"][0]
+    declared = (UNITS / "ivr.sysusers").read_text()
+    for user in (ledger["User"][0], worker["User"][0]):
+        assert re.search(rf"^u {user} +-:ivr ", declared, re.MULTILINE)
+
+
+def test_the_users_can_be_made(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    subprocess.run(["systemd-sysusers", f"--root={tmp_path}", str(UNITS / "ivr.sysusers")], check=True, timeout=60)
+    passwd = (tmp_path / "etc/passwd").read_text()
+    groups = {line.split(":")[0]: line.split(":")[2] for line in (tmp_path / "etc/group").read_text().splitlines()}
+    for user in ("ivr-ledger", "ivr-worker"):
+        assert re.search(rf"^{user}:[^:]*:\d+:{groups['ivr']}:", passwd, re.MULTILINE)
+
+
+def table() -> list[tuple[str, str, int, str, str]]:
+    """The rows of ivr.tmpfiles: type, path, mode, user, group."""
+    rows = []
+    for line in (UNITS / "ivr.tmpfiles").read_text().splitlines():
+        if line and not line.startswith("#"):
+            kind, path, mode, user, group, _age = line.split()
+            rows.append((kind, path, int(mode.lstrip("~"), 8), user, group))
+    return rows
+
+
+def may(user: str, want: int, path: str) -> bool:
+    """What the table lets a user of group ivr do (4 read, 2 write, 1 pass) with a path, every folder above included."""
+    rows = {row[1]: row for row in table()}
+    for place in [path, *map(str, Path(path).parents)]:
+        row = rows.get(place)
+        if row is None:
+            continue
+        _, _, mode, owner, group = row
+        groups = ("ivr", "ivr-ledger") if user == "ivr-ledger" else ("ivr",)
+        bits = mode >> 6 if owner == user else mode >> 3 if group in groups else mode
+        if not bits & (want if place == path else 1):
+            return False
+    return True
+
+
+RIGHTS = [
+    ("ivr-ledger", 4, f"{HOME}/keys/ledger.key", True),
+    ("ivr-ledger", 4, f"{HOME}/keys/pseudonym.key", True),
+    ("ivr-ledger", 2, f"{HOME}/data", True),
+    ("ivr-ledger", 2, f"{HOME}/run", True),
+    ("ivr-ledger", 6, f"{HOME}/data/recordings", True),
+    ("ivr-ledger", 4, f"{HOME}/data/keystore", False),
+    ("ivr-ledger", 4, f"{HOME}/keys/officer.age", False),
+    ("ivr-ledger", 2, f"{HOME}/keys", False),
+    ("ivr-worker", 4, f"{HOME}/keys/ledger.key", False),
+    ("ivr-worker", 4, f"{HOME}/keys/pseudonym.key", False),
+    ("ivr-worker", 4, f"{HOME}/keys/officer.age", False),
+    ("ivr-worker", 4, f"{HOME}/keys/ledger.vkey", True),
+    ("ivr-worker", 4, f"{HOME}/keys/recipients.txt", True),
+    ("ivr-worker", 2, f"{HOME}/keys", False),
+    ("ivr-worker", 2, f"{HOME}/server.yaml", False),
+    ("ivr-worker", 2, f"{HOME}/flows", False),
+    ("ivr-worker", 4, f"{HOME}/data/log.sqlite*", False),
+    ("ivr-worker", 2, f"{HOME}/data", False),
+    ("ivr-worker", 6, f"{HOME}/data/recordings", True),
+    ("ivr-worker", 6, f"{HOME}/data/keystore", True),
+    ("ivr-worker", 1, f"{HOME}/run", True),
+    ("ivr-worker", 2, f"{HOME}/run", False),
+]
+
+
+@pytest.mark.parametrize(("user", "want", "path", "allowed"), RIGHTS)
+def test_the_table_of_modes_separates_ledger_and_worker(user: str, want: int, path: str, allowed: bool) -> None:
+    assert path in {row[1] for row in table()}
+    assert may(user, want, path) is allowed
+
+
+def test_the_table_covers_everything_that_init_makes(tmp_path: Path) -> None:
+    made = initialise(tmp_path / "ivr", "example.org/log")
+    for path in made.folder.rglob("*"):
+        name = f"{HOME}/{path.relative_to(made.folder)}"
+        rows = [row for row in table() if Path(name).match(row[1]) or (row[0] == "Z" and name.startswith(row[1] + "/"))]
+        assert rows, f"ivr.tmpfiles says nothing of {name}"
+
+
+def test_every_path_of_a_unit_is_one_that_init_makes(tmp_path: Path) -> None:
+    made = initialise(tmp_path / "ivr", "example.org/log")
+    for unit in SERVICES:
+        found = settings_of(unit)
+        for value in [*found.get("ReadWritePaths", []), *found.get("InaccessiblePaths", [])]:
+            for path in value.split():
+                name = path.lstrip("-").replace(HOME, str(made.folder))
+                # SQLite's own files come and go.
+                assert Path(name.removesuffix("-wal").removesuffix("-shm")).exists(), f"{unit}: {path}"
+
+
+def test_the_worker_cannot_even_see_what_it_may_not_read() -> None:
+    hidden = " ".join(settings_of("ivr-worker@.service")["InaccessiblePaths"]).replace("-/", "/").split()
+    for name in ("keys/ledger.key", "keys/pseudonym.key", "keys/officer.age", "data/log.sqlite"):
+        assert f"{HOME}/{name}" in hidden
+
+
+if os.geteuid() == 0:  # the kernel's own word on it, where this may become another user
+    LEDGER, WORKER, GROUP, LEDGER_GROUP = 60_001, 60_002, 60_003, 60_004
+
+    @pytest.fixture
+    def home() -> Iterator[Path]:
+        """A server's folder with the owners and modes of ivr.tmpfiles, where other users can get at it."""
+        base = Path(tempfile.mkdtemp(prefix="assent-modes-"))
+        base.chmod(0o755)
+        made = initialise(base / "ivr", "example.org/log").folder
+        text = (UNITS / "ivr.tmpfiles").read_text().replace(HOME, str(made))
+        # Numbers, so that the machine needs no new users.
+        for name, number in (("root +ivr-ledger", f"0 {LEDGER_GROUP}"), ("ivr-ledger", LEDGER), ("ivr-worker", WORKER)):
+            text = re.sub(rf"(?<= ){name}(?= )", str(number), text)
+        rules = base / "ivr.conf"
+        rules.write_text(re.sub(r"(?<= )ivr(?= )", str(GROUP), text))
+        for _ in range(2):  # at every boot: what it made must be what it accepts
+            subprocess.run(["systemd-tmpfiles", "--create", str(rules)], check=True, timeout=60)
+        yield made
+        shutil.rmtree(base)
+
+    def as_user(uid: int, module: str, program: str, *arguments: str) -> "subprocess.Popen[str]":
+        """Runs Python as this user of the shared group, with what it needs imported before it becomes that user."""
+        groups = [LEDGER_GROUP] if uid == LEDGER else []
+        become = f"import os; os.setgroups({groups}); os.setgid({GROUP}); os.setuid({uid}); os.umask(0o077)"
+        lines = [f"import asyncio, sys, encodings.idna, {module}", become, program]
+        return subprocess.Popen(
+            [sys.executable, "-c", "\n".join(lines), *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    APPEND = """
+async def append():
+    client = await ivr.ledger.client.LedgerClient.connect(sys.argv[1], "w", wait=20)
+    print((await client.append("node.draining", call=None, data={"reason": "test"})).seq)
+    await client.close()
+asyncio.run(append())
+"""
+    TOUCH = """
+for name in ("keys/ledger.key", "keys/pseudonym.key", "keys/officer.age", "data/log.sqlite"):
+    try:
+        open(sys.argv[1] + "/" + name).close()
+    except PermissionError:
+        continue
+    print("can read", name)
+for name in ("keys/x", "data/x", "run/x", "server.yaml", "flows/support.yaml"):
+    try:
+        open(sys.argv[1] + "/" + name, "a").close()
+    except PermissionError:
+        continue
+    print("can write", name)
+from pathlib import Path
+home = Path(sys.argv[1])
+store = ivr.vault.store.RecordingStore(home / "data/recordings", home / "data/keystore", home / "keys/recipients.txt")
+store.create("01890a5d-ac96-774b-bcce-b302099a8057", "01890a5d-ac96-774b-bcce-b302099a8058")
+store.add("01890a5d-ac96-774b-bcce-b302099a8057", "01890a5d-ac96-774b-bcce-b302099a8058", 0, 0, 10, b"sealed")
+print("recorded")
+"""
+    LIST = """
+from pathlib import Path
+home = Path(sys.argv[1])
+store = ivr.vault.store.RecordingStore(home / "data/recordings", home / "data/keystore", None)
+part = store.folder("01890a5d-ac96-774b-bcce-b302099a8057", "01890a5d-ac96-774b-bcce-b302099a8058")
+(part / ".x.assent-part-1").touch()
+print(store.remove_leftovers(part.parent.name, part.name), len(store.inventory(part.parent.name, part.name)))
+try:
+    list(store.keystore.iterdir())
+except PermissionError:
+    print("no keystore")
+"""
+
+    def said(process: "subprocess.Popen[str]") -> str:
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err
+        return out
+
+    def test_the_kernel_lets_the_worker_append_and_record_and_nothing_more(home: Path) -> None:
+        serve = f"ivr.cli.ledger._access = lambda _: ivr.cli.ledger.Access(gids=frozenset([{GROUP}]))"
+        run = "ivr.cli.ledger.command(['--config', sys.argv[1]])"
+        ledger = as_user(LEDGER, "ivr.cli.ledger, sqlalchemy.dialects.sqlite", f"{serve}\n{run}", str(home))
+        try:
+            assert int(said(as_user(WORKER, "ivr.ledger.client", APPEND, str(home / "run/ledger.sock")))) > 1
+            assert said(as_user(WORKER, "ivr.vault.store", TOUCH, str(home))) == "recorded\n"
+            assert said(as_user(LEDGER, "ivr.vault.store", LIST, str(home))) == "['.x.assent-part-1'] 1\nno keystore\n"
+            assert ledger.poll() is None
+        finally:
+            ledger.terminate()
+            ledger.communicate(timeout=20)
