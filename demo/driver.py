@@ -214,6 +214,12 @@ class Peer:
         """BYE, CANCEL or a refusal. Harmless when the call is gone."""
         self.send("hangup", call=call, code=code)
 
+    def hang_up_all(self) -> None:
+        """Ends every call it still has, and waits for their end."""
+        self.send("hangup_all")
+        for event in self.seen("calling", since=0) + self.seen("incoming", since=0):
+            self.wait("disconnected", since=0, call=event["call"])
+
     def listen(self, ms: int = 400, call: int | None = None) -> Event:
         """What the coming `ms` sound like: dbfs, hz, share (percent of the power near hz)."""
         count = len(self.seen("listened", since=0)) + 1

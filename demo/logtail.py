@@ -4,8 +4,9 @@
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ivr.ledger.errors import LedgerMissing
 from ivr.ledger.query import LogReader, ShownEvent
@@ -43,9 +44,13 @@ class LogTail:
         self.poll()
         return [event for event in self.events if event.call == call]
 
-    def wait(
+    def wait(self, type: str, **limits: Any) -> ShownEvent:
+        """As `wait_any`, for one type."""
+        return self.wait_any((type,), **limits)
+
+    def wait_any(
         self,
-        type: str,
+        types: Sequence[str],
         *,
         call: str | None = None,
         within: float = 10,
@@ -53,19 +58,21 @@ class LogTail:
         count: int = 1,
         **fields: object,
     ) -> ShownEvent:
-        """The `count`-th event of this type with these fields from number `since` on. Raises LogTimeout."""
+        """The `count`-th event of one of these types with these fields from number `since` on. Raises LogTimeout."""
 
         def found() -> ShownEvent | None:
             matching = [
                 e
                 for e in self.events
-                if e.seq >= since and e.type == type and (call is None or e.call == call) and has(e, fields)
+                if e.seq >= since and e.type in types and (call is None or e.call == call) and has(e, fields)
             ]
             return matching[count - 1] if len(matching) >= count else None
 
         event = self._until(found, within)
         if event is None:
-            raise LogTimeout(f"no {type} {fields or ''} (number {count}) within {within:g} s\n{self.story(call)}")
+            raise LogTimeout(
+                f"no {' or '.join(types)} {fields or ''} (number {count}) within {within:g} s\n{self.story(call)}"
+            )
         return event
 
     def _until(self, found: Callable[[], ShownEvent | None], within: float) -> ShownEvent | None:
@@ -77,9 +84,11 @@ class LogTail:
                 return event
             time.sleep(0.03)
 
-    def story(self, call: str | None = None) -> str:
-        """The events of a call, or all, one a line."""
-        return "\n".join(_line(event) for event in self.events if call is None or event.call == call)
+    def story(self, call: str | None = None, since: int = 0) -> str:
+        """The events of a call, or all, from number `since` on, one a line."""
+        self.poll()
+        shown = [event for event in self.events if event.seq >= since and call in (None, event.call)]
+        return "\n".join(map(_line, shown))
 
 
 def has(event: ShownEvent, fields: Mapping[str, object]) -> bool:

@@ -41,6 +41,8 @@ def run_command(phone: Softphone, command: dict[str, Any]) -> None:
         phone.call(command["uri"], command.get("headers", {}), command.get("sdp", []))
     elif do == "incoming":
         phone.habits = Habits(**command)
+    elif do == "hangup_all":
+        phone.end_all()
     elif do == "hangup" and not phone.has(number):
         return
     else:

@@ -126,9 +126,7 @@ class Softphone:
 
     async def stop(self) -> None:
         """Hangs up what is left and waits for it. The process must end by `os._exit`: libDestroy takes a second."""
-        for call in list(self._calls.values()):
-            call.end()
-            del call
+        self.end_all()
         for _ in range(100):
             if not self._calls:
                 break
@@ -204,6 +202,11 @@ class Softphone:
     def has(self, number: int | None) -> bool:
         """Whether that call, or any, is live."""
         return bool(self._calls) if number is None else number in self._calls
+
+    def end_all(self) -> None:
+        """Hangs up every call."""
+        for number in list(self._calls):
+            self._end(number)
 
     def incoming(self, call_id: int, message: str) -> None:
         """On PJSIP's thread."""
