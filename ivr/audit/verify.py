@@ -146,6 +146,8 @@ class _Verifier:
             self._find(Check.INDEX, "the stored leaf hash is not that of the event", row, "column leaf")
 
     def _personal(self, row: EventRow, event: Event, disclosures: Sequence[DisclosureRow]) -> None:
+        if not event.sd and not disclosures:
+            return
         self._report.erased_fields += max(0, len(event.sd) - len(disclosures))
         try:
             found = match_disclosures(event, [d.text for d in disclosures])
@@ -237,12 +239,16 @@ class _Grouped:
         self._rows = rows
         self._next: Any = next(rows, None)
 
-    def before(self, seq: int) -> list[DisclosureRow]:
+    def before(self, seq: int) -> Sequence[DisclosureRow]:
         """Those of events that have been passed: nobody's."""
+        if self._next is None or self._next.seq >= seq:
+            return ()
         return self._take(lambda found: found < seq)
 
-    def of(self, seq: int) -> list[DisclosureRow]:
+    def of(self, seq: int) -> Sequence[DisclosureRow]:
         """Those of this event."""
+        if self._next is None or self._next.seq != seq:
+            return ()
         return self._take(lambda found: found == seq)
 
     def rest(self) -> list[DisclosureRow]:

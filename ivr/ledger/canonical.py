@@ -19,7 +19,7 @@ MAX_DEPTH = 16
 _TO_URL = bytes.maketrans(b"+/", b"-_")
 _FROM_URL = bytes.maketrans(b"-_", b"+/")
 # Where canonical JSON may hold a float; also matches such text inside a string, so a hit is only a reason to look.
-_FLOAT = re.compile(rb"[:,\[]-?[0-9]+[.eE]")
+_FLOAT = re.compile(rb'(?:":|[,\[])-?[0-9]+[.eE]')
 _OPTIONS = orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER
 
 
