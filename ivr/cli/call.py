@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`ivr call`: the calls of a log, and one call as a timeline that a person can read. Proof is `ivr log verify`."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from ivr.audit.timeline import headline, sentence
+from ivr.cli.log import config_option, db_option, json_option, told
+from ivr.ledger.query import CallSummary, LogReader, ShownEvent
+from ivr.node.settings import Settings
+
+
+@click.group()
+def command() -> None:
+    """List calls and read one as a timeline."""
+
+
+@command.command("list")
+@config_option
+@db_option
+@click.option("--limit", type=click.IntRange(1), help="Only the newest calls.")
+@json_option
+def list_calls(folder: Path, db: Path | None, limit: int | None, as_json: bool) -> None:
+    """Print the calls, oldest first; with --json one object a line."""
+    with told(), LogReader(db or Settings.load(folder).storage.database) as log:
+        calls = log.calls(limit)
+    for call in calls:
+        click.echo(json.dumps(call.as_json(), ensure_ascii=False) if as_json else line(call))
+    if not calls and not as_json:
+        click.echo("no calls yet", err=True)
+
+
+def line(call: CallSummary) -> str:
+    """`id received outcome recorded flow caller → dialled`; `-` for what was erased."""
+    recorded = "recorded" if call.recorded else "not recorded"
+    people = f"{call.caller or '-'} → {call.dialled or '-'}"
+    return f"{call.call} {call.received[:19]}Z {call.outcome:9} {recorded:12} {call.flow}: {people}"
+
+
+@command.command("show")
+@click.argument("call_id", metavar="ID")
+@config_option
+@db_option
+@json_option
+def show(call_id: str, folder: Path, db: Path | None, as_json: bool) -> None:
+    """Print one call as a timeline: when, what happened, by whom and why; recorded or not as the headline.
+
+    ID is a call's id or any beginning of it that no other call has.
+    """
+    with told(), LogReader(db or Settings.load(folder).storage.database) as log:
+        call = log.find_call(call_id)
+        events = list(log.events(call))
+    verdict = headline((event.type, event.data) for event in events)
+    if as_json:
+        lines = [{**event.as_json(), "sentence": sentence(event.type, event.data, event.personal)} for event in events]
+        click.echo(json.dumps({"call": call, "headline": verdict, "events": lines}, ensure_ascii=False))
+        return
+    click.echo("\n".join([f"call {call}", verdict, "", *timeline(events)]))
+
+
+def timeline(events: Sequence[ShownEvent]) -> list[str]:
+    """`time +offset sentence`, an event a line; the offset is from the call's first event, on the worker's clock."""
+    return [
+        f"{event.time[11:23]}  {_offset(event):>9}  {sentence(event.type, event.data, event.personal)}"
+        for event in events
+    ]
+
+
+def _offset(event: ShownEvent) -> str:
+    at_ms = event.data.get("at_ms")
+    return f"+{at_ms / 1000:.3f}" if isinstance(at_ms, int) else ""
