@@ -168,7 +168,8 @@ def _in_words(report: Report, found: Sequence[Finding], older: Sequence[Kept], f
     tail = f"; the newest {unsealed} are held by their chain alone, no checkpoint covers them yet" if unsealed else ""
     recordings = f", {len(report.recordings)} recordings" + ("" if files else " (files not compared)")
     if found:
-        lines.append(f"DOES NOT HOLD: {len(found)} findings. {said}{recordings}{tail}")
+        count = "1 finding" if len(found) == 1 else f"{len(found)} findings"
+        lines.append(f"DOES NOT HOLD: {count}. {said}{recordings}{tail}")
         return "\n".join(lines)
     lines.append(f"HOLDS. {said}{recordings}{tail}")
     if older:
