@@ -6,12 +6,14 @@ of it, because an installed server has no docs folder to write to. tests/docs co
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from enum import Enum
 from pathlib import Path
 from types import MappingProxyType
 
 import click
 
 from ivr.audit.findings import Check
+from ivr.audit.replay import Differs
 from ivr.cli import COMMANDS, main
 from ivr.cli.exits import MEANING
 from ivr.cli.reference_models import settings_page, verbs_page
@@ -70,13 +72,22 @@ def exits_page() -> str:
 
 def findings_page() -> str:
     """docs/reference/findings.md."""
-    rows = [[code(name), meaning] for name, meaning in member_docs(Check).items()]
-    return (
-        "# Findings\n\nA finding of `ivr log verify` and `ivr log replay` is one line: which check, where, and what. "
-        "With `--json` each is an object with `check`, `message`, `event`, `call` and `place`.\n\n"
-        + table(["check", "what does not hold"], rows)
-        + "\nWhat to do about each is in [audit](../audit/README.md).\n"
+    return "\n".join(
+        [
+            "# Findings\n",
+            "Each finding is one line: what, where, and more. With `--json` each is an object. What to do about them "
+            "is in [audit](../audit/README.md#what-a-finding-means).\n",
+            "## ivr log verify\n",
+            _members(Check, "what does not hold"),
+            "## ivr log replay\n",
+            "An event that `verify` would find is a finding of `replay` too.\n",
+            _members(Differs, "in what way the log and the machine differ"),
+        ]
     )
+
+
+def _members(enum: type[Enum], meaning: str) -> str:
+    return table(["finding", meaning], [[code(name), text] for name, text in member_docs(enum).items()])
 
 
 def cli_page() -> str:
