@@ -12,6 +12,7 @@ from pathlib import Path
 from ivr.ledger.signature import verify_ed25519
 
 _ED25519 = b"\x01"
+_NEUTRAL = b"\x01" + bytes(63)
 _SIGNATURE_LINE = re.compile(r"— ([^\s+]+) ([A-Za-z0-9+/]+={0,2})")
 _SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
 MAX_SIGNATURES = 64
@@ -33,6 +34,9 @@ class VKey:
             raise NoteError(f"{self.name!r} is not a key name: no spaces, no '+', not empty")
         if len(self.public) != 32:
             raise NoteError(f"an Ed25519 public key has 32 bytes, not {len(self.public)}")
+        # With a key of small order this signature fits every message, and so could anybody's.
+        if verify_ed25519(_NEUTRAL, b"", self.public):
+            raise NoteError("the public key is one of small order: anybody can sign for it")
 
     @property
     def key_hash(self) -> bytes:

@@ -4,14 +4,31 @@
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ivr.audit.findings import Check, Finding
 from ivr.ledger.canonical import b64url, unb64url
+from ivr.ledger.event import Event, jws_hash, sign
+from ivr.ledger.ids import uuid7
+from ivr.ledger.log import Entry
+from ivr.ledger.query import LogReader
 from ivr.ledger.tree import leaf_hash
-from ledger_kit import CALL, RECORDING, Home, joined, make_home, recorded_call
+from ledger_kit import (
+    CALL,
+    RECORDING,
+    Home,
+    joined,
+    make_home,
+    permitted,
+    received,
+    recorded_call,
+    started,
+    stopped,
+    write_segments,
+)
 
 FOLDER = f"{CALL}/{RECORDING}"
 
@@ -210,6 +227,78 @@ def test_erased_disclosures_are_no_finding(home: Home) -> None:
     edit(home, "DELETE FROM disclosures")
     assert home.verify() == []
     assert home.report().erased_fields == 3
+
+
+def forge(home: Home, **changed: object) -> None:
+    """Append an event that is properly signed, but wrong: what a faulty ledger would write."""
+    key, last = home.key, home.report().events - 1
+    prev = jws_hash(jws(home, last).encode())
+    event = Event(key.vkey.name, last + 1, prev, uuid7(), "2199-01-01T00:00:00.000000Z", CALL, "party.left", {})
+    one = sign(replace(event, **changed), {}, key.kid, key.sign)  # type: ignore[arg-type]
+    row = (one.event.seq, one.event.id, CALL, one.event.data.get("recording"), one.event.type, one.event.time, one.jws)
+    with closing(sqlite3.connect(home.db)) as db, db:
+        db.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*row, leaf_hash(one.jws.encode())))
+
+
+def test_an_event_signed_for_a_time_before_the_last(home: Home) -> None:
+    forge(home)
+    assert home.verify() == []
+    forge(home, time="2020-01-01T00:00:00.000000Z")
+    found(home.verify(), Check.TIME, 9)
+
+
+def test_an_event_signed_for_another_log_with_the_same_key(home: Home) -> None:
+    forge(home, log="example.org/other")
+    found(home.verify(), Check.EVENT, 8)
+
+
+def test_a_chain_that_the_key_itself_signed_wrong(home: Home) -> None:
+    forge(home, prev="A" * 43)
+    found(home.verify(), Check.CHAIN, 8)
+
+
+def account(home: Home, **changed: object) -> list[Finding]:
+    """A second account of the recording."""
+    home.append([replace(stopped([]), data={**stopped([]).data, **changed})])
+    return home.verify(files=True)
+
+
+def test_a_segment_that_is_logged_twice(home: Home) -> None:
+    with LogReader(home.db) as log:
+        facts = next(e for e in log.events() if e.type == "recording.stopped").data["segments"]
+    found(account(home, segments=facts[:1], samples=48000), Check.RECORDING, 8)
+
+
+def test_samples_that_are_not_those_of_the_segments(home: Home) -> None:
+    assert "segments hold 48000" in found(account(home, samples=48001), Check.RECORDING, 8).message
+
+
+def test_segments_of_a_recording_that_never_started(home: Home) -> None:
+    found(account(home, recording=uuid7()), Check.RECORDING, 8)
+
+
+def test_facts_of_a_segment_that_are_incomplete(home: Home) -> None:
+    found(account(home, segments=[{"n": 9}], samples=48000), Check.RECORDING, 8)
+
+
+def test_files_of_an_erased_recording(home: Home) -> None:
+    data = {"at_ms": 9001, "recording": RECORDING, "reason": "request", "segments": 3}
+    home.append([Entry("recording.erased", CALL, data)])
+    findings = home.verify(files=True)
+    assert {f.check for f in findings} == {Check.NOT_ERASED}
+    assert len(findings) == 3
+    for path in (home.recordings / FOLDER).iterdir():
+        path.unlink()
+    assert home.verify(files=True) == []
+
+
+def test_a_recording_that_runs_has_files_and_nothing_else(tmp_path: Path) -> None:
+    running = make_home(tmp_path)
+    write_segments(running)
+    running.append([received(), permitted(), started()])
+    assert running.verify(files=True) == []
+    (running.recordings / FOLDER / "stray.wav").write_bytes(b"x")
+    found(running.verify(files=True), Check.STRAY_FILE, 4, f"{FOLDER}/stray.wav")
 
 
 def segment(n: int) -> str:

@@ -44,6 +44,12 @@ def test_a_key_name_has_no_spaces_and_no_plus() -> None:
             VKey(name, KEY.public)
 
 
+def test_a_key_for_which_anybody_can_sign_is_refused() -> None:
+    for public in (b"\x01" + bytes(31), bytes(32)):
+        with pytest.raises(NoteError, match="small order"):
+            VKey("example.org/log", public)
+
+
 def test_a_file_with_a_bad_key_is_named(tmp_path: Path) -> None:
     path = tmp_path / "x.vkey"
     path.write_text("nonsense")
