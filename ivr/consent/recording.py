@@ -173,10 +173,13 @@ def _stop_for_good(state: State, reason: str) -> Result:
 
 def _stop(state: State, reason: str) -> Result:
     """Without a reason in the state the stop is not final: another permit may follow when the recorder is closed."""
-    policy = state.policy
     withdrawn = Standing.WITHDRAWN in dict(state.parties).values()
-    erase = withdrawn and policy is not None and policy.on_withdraw is OnWithdraw.ERASE
+    erase = withdrawn and _erases(state)
     return replace(state, recording=Recording.STOPPING), [StopRecording(state.number, reason, erase)]
+
+
+def _erases(state: State) -> bool:
+    return state.policy is not None and state.policy.on_withdraw is OnWithdraw.ERASE
 
 
 def _withdrew(before: State, after: State) -> bool:
@@ -186,7 +189,7 @@ def _withdrew(before: State, after: State) -> bool:
 
 def _erase(before: State, after: State) -> list[Effect]:
     """A withdrawal that erases reaches every recording of this call, not only the one that is open."""
-    if not _withdrew(before, after) or after.policy is None or after.policy.on_withdraw is not OnWithdraw.ERASE:
+    if not _withdrew(before, after) or not _erases(after):
         return []
     closed = before.opened - 1 if before.recording in _OPEN else before.opened
     return [EraseRecording(number) for number in range(1, closed + 1)]
@@ -211,5 +214,4 @@ def _announce(before: State, after: State) -> list[Effect]:
 def _farewell(state: State) -> Message:
     if not state.opened:
         return Message.NOT_RECORDED
-    erase = state.policy is not None and state.policy.on_withdraw is OnWithdraw.ERASE
-    return Message.RECORDING_STOPPED_ERASED if erase else Message.RECORDING_STOPPED
+    return Message.RECORDING_STOPPED_ERASED if _erases(state) else Message.RECORDING_STOPPED

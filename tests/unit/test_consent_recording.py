@@ -439,6 +439,12 @@ def test_a_withdrawal_that_erases_reaches_the_earlier_recordings() -> None:
     ]
 
 
+def test_nothing_is_erased_unless_somebody_withdraws() -> None:
+    call = second_recording(ERASING)
+    call.tell(i.Held(CALLER), i.Resumed(CALLER), i.RecorderFailed(2, "disk_full"), i.RecorderStopped(2))
+    assert not any(isinstance(effect, EraseRecording) for effect in call.all)
+
+
 def test_a_withdrawal_that_keeps_erases_nothing() -> None:
     call = second_recording(OPT_OUT)
     call.tell(key(WITHDRAW))
