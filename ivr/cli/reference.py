@@ -155,7 +155,7 @@ def _word(option: click.Option) -> str:
     kind = option.type
     if isinstance(kind, click.Path):
         return "DIR" if not kind.file_okay else "FILE"
-    return {"integer": "NUMBER", "float": "NUMBER"}.get(kind.name, "TEXT")
+    return "NUMBER" if isinstance(kind, (click.types.IntParamType, click.types.FloatParamType)) else "TEXT"
 
 
 def _help(option: click.Option) -> str:
