@@ -66,6 +66,14 @@ def library() -> ctypes.CDLL:
     return ctypes.CDLL(path)
 
 
+class _Log(pj.LogWriter):
+    """PJSIP's own lines go where ours go: by default it prints to stdout, which is for data."""
+
+    def write(self, entry: Any) -> None:
+        """One line. What it calls errors comes as an exception too; nobody could act on the line."""
+        log.log(logging.CRITICAL if entry.level == 0 else logging.DEBUG, "PJSIP: %s", entry.msg.strip())
+
+
 class _Account(pj.Account):
     def __init__(self, endpoint: "Endpoint") -> None:
         super().__init__()
@@ -126,7 +134,9 @@ class Endpoint:
         config.uaConfig.userAgent = s.user_agent
         config.logConfig.level = s.log_level
         config.logConfig.consoleLevel = s.log_level
-        config.logConfig.decor = config.logConfig.decor & ~pj.PJ_LOG_HAS_COLOR
+        config.logConfig.decor = 0
+        writer = _Log()
+        config.logConfig.writer = writer.__disown__()  # the endpoint deletes it
         media = config.medConfig
         media.clockRate = s.rate
         media.sndClockRate = s.rate
