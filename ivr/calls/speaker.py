@@ -45,8 +45,8 @@ class Playback:
 
     def start(self) -> None:
         """Raises LegGone when it cannot be played."""
-        self._player = self._leg.prepare(self._file.path, self._ended)
         self._before = self._leg.traffic().sent
+        self._player = self._leg.prepare(self._file.path, self._ended)
         self._leg.start(self._player)
 
     def _ended(self) -> None:
