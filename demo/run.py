@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.rule import Rule
 from rich.table import Table
 
@@ -19,7 +20,7 @@ from demo.scenes import SCENES, Scene, flows
 from demo.server import Server, ServerFailed
 from demo.stage import AGENT_HZ, CALLER_HZ, Stage
 from demo.verdict import Verdict, judge
-from demo.words import words
+from ivr.audit.timeline import sentence
 
 _COLOURS = {scene.number: colour for scene, colour in zip(SCENES, ("cyan", "magenta", "green", "yellow"), strict=True)}
 _AT_A_TIME = 2  # the bridged calls that one worker carries
@@ -41,7 +42,9 @@ class Show:
         """One line of a call."""
         colour = _COLOURS[number]
         at = time.monotonic() - self._start
-        self._console.print(f"[dim]{at:6.1f} s[/]  [{colour}]call {number}[/]  [{style}]{text}[/]", highlight=False)
+        self._console.print(
+            f"[dim]{at:6.1f} s[/]  [{colour}]call {number}[/]  [{style}]{escape(text)}[/]", highlight=False
+        )
 
     def _follow(self) -> None:
         while not self._end.wait(0.1):
@@ -53,7 +56,7 @@ class Show:
             if event.type == "call.received":
                 self._calls[event.call or ""] = str(event.personal["dialled"])
             if number := self._calls.get(event.call or ""):
-                self.said(number, f"[dim]{event.type:<21}[/] {words(event)}", "not bold")
+                self.said(number, sentence(event.type, event.data, event.personal), "not bold")
 
     def close(self) -> None:
         """Prints what is left and ends."""
@@ -87,15 +90,15 @@ def prove(console: Console, server: Server) -> list[str]:
 
 def table(verdicts: list[Verdict]) -> Table:
     """One row a call."""
-    view = Table(title="Four calls", title_justify="left", title_style="bold", show_lines=True)
-    for name in ("call", "what happened", "promised", "recording", "left: caller", "right: agent", "verdict"):
+    view = Table(show_lines=True)
+    for name in ("call", "promised", "what the log says", "recording", "left: caller", "right: agent", "verdict"):
         view.add_column(name, overflow="fold")
     for verdict in verdicts:
         scene = verdict.scene
         tape = verdict.tapes[0] if verdict.tapes else None
         cells = (f"{tape.seconds:.2f} s", str(tape.left), str(tape.right)) if tape else ("none", "", "")
         judged = "[green]as promised[/]" if not verdict.wrong else "[bold red]" + "; ".join(verdict.wrong) + "[/]"
-        view.add_row(scene.number, scene.title, scene.promise, *cells, judged)
+        view.add_row(f"{scene.number}: {scene.title}", scene.promise, verdict.said, *cells, judged)
     return view
 
 

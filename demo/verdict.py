@@ -10,6 +10,7 @@ import soundfile
 from demo.scenes import Scene
 from demo.server import Server
 from demo.stage import AGENT_HZ, CALLER_HZ, Stage
+from ivr.audit.timeline import headline
 from ivr.ledger.query import ShownEvent
 from media.levels import levels
 
@@ -42,6 +43,7 @@ class Verdict:
     """What was seen of one call; empty `wrong` means as promised."""
 
     scene: Scene
+    said: str = ""
     tapes: list[Tape] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
 
@@ -76,8 +78,8 @@ def _pitch(samples: np.ndarray, rate: int) -> int:
 
 def judge(scene: Scene, stage: Stage, server: Server, folder: Path) -> Verdict:
     """Compares one call with its promise."""
-    verdict = Verdict(scene)
     events = stage.events()
+    verdict = Verdict(scene, headline((event.type, event.data) for event in events))
     types = [event.type for event in events]
     decided = [e.data["decision"] for e in events if e.type == "consent.decided" and e.data["party"] == "caller"]
     verdict.check(decided == [scene.decision], f"the log says {decided}, not {scene.decision}")

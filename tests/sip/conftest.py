@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One server and its telephones a module; after every test the log is verified and replayed."""
 
+import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,8 @@ from demo.server import Server, ivr
 from sip.harness import ALICE_HZ, BOB_HZ, CAROL_HZ, House, Notices, consent, flow
 
 _STORY = pytest.StashKey[str]()
+# Prompts are found by the hash of what they say, so all servers may share them; each is spoken once a machine.
+_PROMPTS = Path(tempfile.gettempdir()) / f"assent-test-prompts-{os.getuid()}"
 
 
 @pytest.fixture(scope="session")
@@ -64,7 +68,7 @@ def house(
 
 def open_server(folder: Path, flows: dict[str, Any], settings: dict[str, dict[str, object]]) -> Server:
     """A server that listens. Its permits have time: these tests measure nothing, and the machine may be busy."""
-    chosen = {"ledger": {"permit_timeout": "4s"}, **settings}
+    chosen = {"ledger": {"permit_timeout": "4s"}, "prompts": {"cache": str(_PROMPTS)}, **settings}
     server = Server(folder)
     server.create(flows, chosen)
     return server.start()

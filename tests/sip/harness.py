@@ -20,7 +20,9 @@ from ivr.ledger.query import LogReader, ShownEvent
 ALICE_HZ, BOB_HZ, CAROL_HZ = 440, 1000, 1300
 
 _WORDS = {
-    "opt_out": "Example records for quality, one day, Germany, supervisors. Press 9 any time; recorded so far will be {}.",
+    "opt_out": (
+        "Example records for quality, one day, Germany, supervisors. Press 9 any time; recorded so far will be {}."
+    ),
     "opt_in": (
         "Example records for quality, one day, Germany, supervisors. "
         "1 yes, 2 no, 9 any time; recorded so far will be {}."
