@@ -91,12 +91,7 @@ class LogSource:
         return self._rows(_CHECKPOINTS, CheckpointRow)
 
     def _rows(self, query: str, kind: type[Row]) -> Iterator[Row]:
-        yield from map(kind._make, self._cursor(query))
-
-    def _cursor(self, query: str) -> Iterator[tuple[object, ...]]:
         try:
-            cursor = self._db.cursor()
-            cursor.arraysize = 1000
-            yield from cursor.execute(query)
+            yield from map(kind._make, self._db.execute(query))
         except sqlite3.Error as error:
             raise SourceError(f"{self.path}: {error}") from None
