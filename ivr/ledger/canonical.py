@@ -20,7 +20,13 @@ _TO_URL = bytes.maketrans(b"+/", b"-_")
 _FROM_URL = bytes.maketrans(b"-_", b"+/")
 # Where canonical JSON may hold a float; also matches such text inside a string, so a hit is only a reason to look.
 _FLOAT = re.compile(rb'(?:":|[,\[])-?[0-9]+[.eE]')
-_OPTIONS = orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER
+_OPTIONS = (
+    orjson.OPT_SORT_KEYS
+    | orjson.OPT_STRICT_INTEGER
+    | orjson.OPT_PASSTHROUGH_DATACLASS
+    | orjson.OPT_PASSTHROUGH_DATETIME
+    | orjson.OPT_PASSTHROUGH_SUBCLASS
+)
 
 
 class CanonicalError(ValueError):
@@ -46,8 +52,10 @@ def unb64url(text: bytes) -> bytes:
 
 def dumps(value: Json) -> bytes:
     """Canonical JSON. Raises CanonicalError for floats, too large integers, keys that are not ASCII, deep nesting."""
-    check(value)
-    return _dumps(value)
+    raw = _dumps(value)
+    if not _plain(raw):
+        check(value)
+    return raw
 
 
 def loads(raw: bytes) -> Json:
@@ -58,11 +66,17 @@ def loads(raw: bytes) -> Json:
         raise CanonicalError(f"not JSON: {error}") from None
     if _dumps(value) != raw:
         raise CanonicalError("JSON is not in its canonical form (order, white space, duplicate keys or escapes)")
-    # Written back unchanged, so the bytes tell: ASCII throughout means ASCII keys, few brackets mean shallow, and
-    # integers beyond 2^53 were refused on the way. Only what is left needs the walk.
-    if not raw.isascii() or raw.count(b"[") + raw.count(b"{") > MAX_DEPTH or _FLOAT.search(raw):
+    if not _plain(raw):
         check(value)
     return value
+
+
+def _plain(raw: bytes) -> bool:
+    """Whether the bytes alone show that every value is allowed; only where they do not is the walk needed.
+
+    ASCII throughout means ASCII keys, few brackets mean shallow; integers beyond 2^53 were refused when writing.
+    """
+    return raw.isascii() and raw.count(b"[") + raw.count(b"{") <= MAX_DEPTH and not _FLOAT.search(raw)
 
 
 def check(value: object, depth: int = 0) -> None:

@@ -14,6 +14,10 @@ from ivr.ledger.protocol import INVALID
 
 _UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
+# A JWS of 65 535 bytes less header, signature and the rest of the payload, times 3/4. Refused here, because an event
+# that cannot be signed would stop the writer.
+MAX_DATA = 47_000
+
 # Written by the ledger about itself; a worker that could write these could make up its own history.
 LEDGER_ONLY = frozenset(
     {
@@ -54,10 +58,12 @@ def entry_of(message: Mapping[str, Any], *, own: bool = False) -> Entry:
     if missing:
         raise LedgerRefused(INVALID, f"{kind}: missing in data: {', '.join(missing)}")
     try:
-        canonical.check(data)
-        canonical.check(personal)
+        canonical.dumps(personal)
+        size = len(canonical.dumps(data))
     except canonical.CanonicalError as error:
         raise LedgerRefused(INVALID, f"{kind}: {error}") from None
+    if size > MAX_DATA:
+        raise LedgerRefused(INVALID, f"{kind}: data of {size} bytes; one event holds {MAX_DATA}, so split it")
     at_ms = data.get("at_ms", 0)
     if type(at_ms) is not int or at_ms < 0:
         raise LedgerRefused(INVALID, f"{kind}: at_ms is {at_ms!r}, not whole milliseconds since the call was received")

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from ivr.audit.source import LogSource
+from ivr.ledger import canonical
 from ivr.ledger.client import LedgerClient, LedgerRefused, LedgerUnavailable
 from ivr.ledger.errors import LedgerFatal, LedgerMissing
 from ivr.ledger.event import peek
@@ -21,6 +22,7 @@ from ivr.ledger.log import Entry
 from ivr.ledger.permit import verify_permit
 from ivr.ledger.protocol import Ack, Unpacker, pack
 from ivr.ledger.service import Access
+from ivr.ledger.validate import MAX_DATA
 from ledger_kit import (
     CALL,
     RECORDING,
@@ -135,6 +137,9 @@ def test_checkpoints_are_made_after_a_time(home: Home) -> None:
         ({"data": {"at_ms": 5, "party": "caller", "number": "1"}}, "unknown in data: number"),
         ({"data": {"at_ms": 1.5, "party": "caller"}}, "float"),
         ({"data": {"at_ms": -1, "party": "caller"}}, "at_ms"),
+        ({"data": {"at_ms": 5, "party": "x" * 47_000}}, "split it"),
+        ({"data": {"at_ms": 5, "party": {"ä": 1}}}, "ASCII"),
+        ({"data": {"at_ms": 5, "party": [[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]}}, "nested"),
         ({"data": [1]}, "objects"),
         ({"personal": {"party": "x"}}, "unknown in personal: party"),
     ],
@@ -153,6 +158,12 @@ def test_wrong_events_are_refused_with_the_reason(home: Home, change: dict[str, 
 
     run(test())
     assert "party.joined" not in types(home)
+    assert home.verify() == []
+
+
+def test_the_largest_event_that_is_accepted_can_be_signed(home: Home) -> None:
+    party = "x" * (MAX_DATA - len(canonical.dumps({"at_ms": 5, "party": ""})))
+    home.append([received(), Entry("party.joined", CALL, {"at_ms": 5, "party": party}, {"address": "x" * 100_000})])
     assert home.verify() == []
 
 
