@@ -223,7 +223,7 @@ class Endpoint:
             source=source,
             record_aware=call.record_aware,
             preference=sdp.record_preference(sdp.body(message)),
-            allows_info="INFO" in (sdp.header(message, "Allow") or "").upper().replace(" ", "").split(","),
+            allows_info="info" in sdp.tokens(message, "Allow"),
         )
         self._loop.call_soon_threadsafe(self._arrived, leg, invite)
 

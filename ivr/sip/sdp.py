@@ -29,10 +29,17 @@ def header(message: str, name: str) -> str | None:
     return match.group(1) if match else None
 
 
+def tokens(message: str, *names: str) -> frozenset[str]:
+    """The comma-separated values of every header of these names, in lower case (RFC 3261 section 7.3.1)."""
+    head = message[:_LIMIT].partition("\r\n\r\n")[0]
+    either = "|".join(map(re.escape, names))
+    values = re.findall(rf"^(?:{either})\s*:(.*?)\s*$", head, re.MULTILINE | re.IGNORECASE)
+    return frozenset(value.strip().lower() for value in ",".join(values).split(","))
+
+
 def record_aware(message: str) -> bool:
-    """Whether the peer's Supported (or its compact form k) lists record-aware (RFC 7866 section 6.3)."""
-    values = ",".join(filter(None, (header(message, "Supported"), header(message, "k"))))
-    return "record-aware" in {value.strip().lower() for value in values.split(",")}
+    """Whether the peer's Supported (compact form k) lists record-aware (RFC 7866 section 6.3)."""
+    return "record-aware" in tokens(message, "Supported", "k")
 
 
 def request_user(message: str) -> str:
