@@ -163,8 +163,11 @@ class LedgerService:
             await asyncio.sleep(grace)
         lost = self._calls.of(owner)
         for call in lost:
-            recordings = self._calls.recordings(call)
-            found = {r: await asyncio.to_thread(self._inventory, call, r) for r in recordings}
+            try:
+                found = {r: await asyncio.to_thread(self._inventory, call, r) for r in self._calls.recordings(call)}
+            except Exception:  # whatever the storage has: other calls must go on being logged
+                _log.exception("call %s is lost, but its recordings cannot be read: settled at the next start", call)
+                continue
             for entry in self._calls.lose(call, found, why, monotonic()):
                 self._put(entry)
         if isinstance(owner, Connection) and self._workers.get(owner.worker) is owner:

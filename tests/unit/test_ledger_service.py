@@ -272,6 +272,28 @@ def test_a_lost_worker_loses_its_calls_and_only_those(home: Home) -> None:
     assert home.verify(files=True) == []
 
 
+def test_a_lost_call_whose_files_cannot_be_read_is_settled_at_the_next_start(home: Home) -> None:
+    def broken(_call: str, _recording: str) -> list[Any]:
+        raise OSError("the disk is on fire")
+
+    async def lose() -> None:
+        async with serving(home, broken):
+            client = await LedgerClient.connect(home.socket, "worker-1")
+            for entry in (received(), permitted(), started()):
+                await send(client, entry)
+            await client.close()
+            await until(lambda: "worker.left" in types(home), "worker.left")
+
+    async def settle() -> None:
+        async with serving(home):
+            await until(lambda: "call.lost" in types(home), "call.lost")
+
+    run(lose())
+    assert "call.lost" not in types(home)
+    run(settle())
+    assert home.verify() == []
+
+
 def test_a_long_lost_recording_is_accounted_for_in_several_events(home: Home) -> None:
     facts = write_segments(home, 600)
 
