@@ -53,25 +53,28 @@ def _round(server: Server, folder: Path, seconds: float, idle: float) -> tuple[f
     """CPU-seconds a call-minute in the bridge: all, worker, ledger, serve; and seconds a call for all the rest."""
     roles = {role: server.part(role) for role in ("worker", "ledger")} | {"serve": server.pid}
     pids = set(roles.values())
-    first = server.log.events[-1].seq
+    first = server.log.next
     at_rest, rested = cpu.used(pids), time.monotonic()
     with sipp.callers(folder, address(server), number(0), seconds + 7, LANES) as caller:
-        server.log.wait("recording.started", within=20, after=first, count=LANES)
+        server.log.wait("recording.started", within=20, since=first, count=LANES)
         time.sleep(0.5)
         before, began = cpu.used(pids), time.monotonic()
         time.sleep(seconds)
         after, ended = cpu.used(pids), time.monotonic()
-        if server.log.poll() and any(e.type == "bridge.ended" and e.seq > first for e in server.log.events):
+        server.log.poll()
+        if any(e.type == "bridge.ended" and e.seq >= first for e in server.log.events):
             raise AssertionError("a bridge ended while it was measured")
         if not caller.finish(20):
             raise AssertionError(f"SIPp: {caller.told}")
-    server.log.wait("call.ended", within=10, after=first, count=LANES)
+    server.log.wait("call.ended", within=10, since=first, count=LANES)
     over, finished = cpu.used(pids), time.monotonic()
     minutes = LANES * (ended - began) / 60
     quiet = idle * (ended - began)
     total = (cpu.between(before, after) - quiet) / minutes
     parts = [(after[roles[r]] - before[roles[r]]) / minutes for r in ("worker", "ledger", "serve")]
     # Whatever else was bridged cost as much a second as what was measured; the rest is what a call costs once.
-    stood = sum(e.data["duration_ms"] for e in server.log.events if e.type == "bridge.ended" and e.seq > first) / 60_000
+    stood = (
+        sum(e.data["duration_ms"] for e in server.log.events if e.type == "bridge.ended" and e.seq >= first) / 60_000
+    )
     rest = cpu.between(at_rest, over) - idle * (finished - rested) - total * stood
     return total, parts[0], parts[1], parts[2], rest / LANES

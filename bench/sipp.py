@@ -34,7 +34,7 @@ class Sipp:
         self.port = free_port(30_000, 39_000)
         rtp = free_port(40_000, 48_000, rtp_ports)
         command = [program, "-sf", str(_SCENARIOS / f"{scenario}.xml"), "-i", "127.0.0.1", "-p", str(self.port)]
-        command += ["-min_rtp_port", str(rtp), "-max_rtp_port", str(rtp + rtp_ports), "-mp", str(rtp)]
+        command += ["-mi", "127.0.0.1", "-mp", str(rtp)]
         command += ["-nostdin", "-trace_err", "-error_file", str(folder / "errors.txt"), *arguments]
         self._errors = folder / "errors.txt"
         self._output = folder / "sipp.out"
