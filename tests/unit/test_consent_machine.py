@@ -615,6 +615,21 @@ def test_another_permit_has_the_whole_time_again() -> None:
     assert call.all[-1] == Arm(Timer.PERMIT, call.now + OPT_OUT.permit_timeout_ms)
 
 
+def test_nothing_that_happens_meanwhile_prolongs_the_wait_for_a_permit() -> None:
+    call = awaiting()
+    due = call.state.due(Timer.PERMIT)
+    call.tell(i.Held(AGENT), i.Resumed(AGENT), i.Preferred(CALLER, Preference.PAUSE), after_ms=100)
+    assert call.state.due(Timer.PERMIT) == due
+
+
+def test_the_acknowledgement_of_another_permit_is_no_expiry() -> None:
+    call = awaiting()
+    call.tell(i.Joined(SECOND), i.Informed(SECOND, True))
+    before = call.state
+    assert call.tell(i.PermitAcknowledged(1), after_ms=10_000) == []
+    assert call.state == before
+
+
 @pytest.mark.parametrize("timer", Timer)
 def test_an_expiry_nobody_waits_for_changes_nothing(timer: Timer) -> None:
     call = running()
