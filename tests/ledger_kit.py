@@ -81,7 +81,7 @@ def make_home(path: Path) -> Home:
 
 
 def received(call: str = CALL) -> Entry:
-    data = {"at_ms": 0, "flow": "main", "worker": "worker-1", "flow_sha256": "00"}
+    data: dict[str, Any] = {"at_ms": 0, "flow": "main", "worker": "worker-1", "flow_sha256": "00"}
     return Entry("call.received", call, data, {"caller": "sip:+4930123456@example.org", "dialled": "100"})
 
 
@@ -94,12 +94,18 @@ def joined(call: str = CALL, at_ms: int = 5) -> Entry:
 
 
 def permitted(call: str = CALL, recording: str = RECORDING) -> Entry:
-    data = {"at_ms": 10, "recording": recording, "parties": ["caller"], "number": 1, "reason": "not_objected"}
+    data: dict[str, Any] = {
+        "at_ms": 10,
+        "recording": recording,
+        "parties": ["caller"],
+        "number": 1,
+        "reason": "not_objected",
+    }
     return Entry("recording.permitted", call, data)
 
 
 def started(call: str = CALL, recording: str = RECORDING) -> Entry:
-    data = {"at_ms": 20, "recording": recording, "number": 1, "rate": 8000, "recipient": "age1test"}
+    data: dict[str, Any] = {"at_ms": 20, "recording": recording, "number": 1, "rate": 8000, "recipient": "age1test"}
     return Entry("recording.started", call, data)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -229,12 +230,12 @@ def test_erased_disclosures_are_no_finding(home: Home) -> None:
     assert home.report().erased_fields == 3
 
 
-def forge(home: Home, **changed: object) -> None:
+def forge(home: Home, **changed: Any) -> None:
     """Append an event that is properly signed, but wrong: what a faulty ledger would write."""
     key, last = home.key, home.report().events - 1
     prev = jws_hash(jws(home, last).encode())
     event = Event(key.vkey.name, last + 1, prev, uuid7(), "2199-01-01T00:00:00.000000Z", CALL, "party.left", {})
-    one = sign(replace(event, **changed), {}, key.kid, key.sign)  # type: ignore[arg-type]
+    one = sign(replace(event, **changed), {}, key.kid, key.sign)
     row = (one.event.seq, one.event.id, CALL, one.event.data.get("recording"), one.event.type, one.event.time, one.jws)
     with closing(sqlite3.connect(home.db)) as db, db:
         db.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*row, leaf_hash(one.jws.encode())))
@@ -257,7 +258,7 @@ def test_a_chain_that_the_key_itself_signed_wrong(home: Home) -> None:
     found(home.verify(), Check.CHAIN, 8)
 
 
-def account(home: Home, **changed: object) -> list[Finding]:
+def account(home: Home, **changed: Any) -> list[Finding]:
     """A second account of the recording."""
     home.append([replace(stopped([]), data={**stopped([]).data, **changed})])
     return home.verify(files=True)
@@ -282,7 +283,7 @@ def test_facts_of_a_segment_that_are_incomplete(home: Home) -> None:
 
 
 def test_files_of_an_erased_recording(home: Home) -> None:
-    data = {"at_ms": 9001, "recording": RECORDING, "reason": "request", "segments": 3}
+    data: dict[str, Any] = {"at_ms": 9001, "recording": RECORDING, "reason": "request", "segments": 3}
     home.append([Entry("recording.erased", CALL, data)])
     findings = home.verify(files=True)
     assert {f.check for f in findings} == {Check.NOT_ERASED}

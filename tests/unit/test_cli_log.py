@@ -57,7 +57,8 @@ def test_a_kept_checkpoint_is_compared(home: Home, tmp_path: Path) -> None:
     assert open_checkpoint(kept.read_text(), home.vkey).size == 8
     home.append([joined()])
     assert verify(home, "--checkpoint", kept).exit_code == 0
-    shorter = make_home(tmp_path / "x") if (tmp_path / "x").mkdir() is None else home
+    (tmp_path / "x").mkdir()
+    shorter = make_home(tmp_path / "x")
     result = ivr("verify", "--db", shorter.db, "--vkey", shorter.keys / "ledger.vkey", "--checkpoint", kept)
     assert (result.exit_code, "checkpoint:" in result.output) == (1, True)
 

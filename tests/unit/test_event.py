@@ -130,7 +130,7 @@ def test_what_is_no_disclosure_is_refused(content: object) -> None:
 def test_names_of_the_payload_cannot_be_personal_fields() -> None:
     for name in ("call", "_sd", "..."):
         with pytest.raises(EventError, match="payload uses"):
-            signed(**{name: "x"})
+            sign(EVENT, {name: "x"}, KEY.kid, KEY.sign)
 
 
 @given(st.data())
