@@ -68,7 +68,8 @@ class Recordings:
             return
         recording = self._by_id.get(name)
         if recording is None:
-            if kind in ("sealed", "stopped"):
+            # One that was stopped before its first sample stops all the same, and keeps nothing.
+            if kind == "sealed" or (kind == "stopped" and (data.get("segments") or data.get("samples"))):
                 self._contradict(event, f"recording {name} never started")
             return
         if kind in ("sealed", "stopped"):
