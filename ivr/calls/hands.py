@@ -138,6 +138,8 @@ class CallHands:
         try:
             await recorder.start(session.caller.leg, agent.leg)
         except (RecorderError, VaultError) as error:
+            if recorder is not self._recorder:
+                return  # stopped before its first sample: no failure, and said by whoever stopped it
             log.error("call %s: the recorder did not start: %s", session.call, error)
             session.driver.tell(i.RecorderFailed(number, type(error).__name__))
             return
