@@ -24,12 +24,12 @@ async def run(session: "Session", step: Menu) -> str:
 
 async def _ask(session: "Session", step: Menu) -> str | None:
     """The first key that is pressed, during the prompt or within the time-out after it."""
+    if not session.keys.empty():
+        return session.keys.get_nowait()  # typed ahead: whoever knows the menu does not have to hear it
     heard = asyncio.Event()
     waiting = asyncio.ensure_future(session.keys.get())
     waiting.add_done_callback(lambda _: heard.set())
     try:
-        # One turn of the loop, so that a key typed ahead silences the prompt before it begins.
-        await asyncio.sleep(0)
         await play.run(session, step.prompt, stop=heard)
         return await asyncio.wait_for(asyncio.shield(waiting), step.timeout.ms / 1000)
     except TimeoutError:
