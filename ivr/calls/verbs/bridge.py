@@ -14,7 +14,7 @@ from ivr.calls.services import PromptUnavailable
 from ivr.consent import inputs as i
 from ivr.consent.effects import Message
 from ivr.consent.machine import expects_recording
-from ivr.consent.state import Recording
+from ivr.consent.state import Recording, Standing
 from ivr.flow.verbs import Bridge, Record
 from ivr.sip.events import Down, LegEvent, Up
 from ivr.sip.leg import LegGone
@@ -155,8 +155,9 @@ async def _tell(session: "Session", step: Bridge, party: Party) -> bool:
         rate=file.rate,
         samples_sent=played.samples_sent,
     )
-    if recorded and session.driver.state.recording is Recording.DENIED:
-        # The caller changed their mind while the agent was being told otherwise.
+    refused = session.driver.state.standing(party.name) is Standing.REFUSED
+    if recorded and session.driver.state.recording is Recording.DENIED and not refused:
+        # The caller changed their mind while the agent was being told otherwise. Who refused was told so at once.
         session.hands.say(party.name, Message.AGENT_NOT_RECORDED)
     return True
 
@@ -180,6 +181,10 @@ async def _joined(session: "Session", step: Bridge, party: Party) -> None:
         await asyncio.wait_for(party.gone.wait(), limit)
     except TimeoutError:
         reason = "max_time"
+    except asyncio.CancelledError:
+        if session.caller.leg.down is None:
+            reason = session.outcome[1]  # nobody hung up: the session ends, and knows why
+        raise
     finally:
         session.bridged = False
         session.caller.leg.unbridge(party.leg)
