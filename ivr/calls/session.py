@@ -220,6 +220,11 @@ class Session:
         """Logs a fact that the consent machine has no interest in."""
         self.journal.write(kind, data)
 
+    def end(self, reason: str) -> None:
+        """Ends the call from our side; the log says why."""
+        self.outcome = (self.outcome[0], reason)
+        self._over.set()
+
     def ledger_lost(self) -> None:
         """The worker has no ledger any more: a permit or a recording that depends on it ends."""
         self.driver.tell(i.LedgerLost("ledger"))

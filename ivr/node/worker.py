@@ -119,7 +119,7 @@ class Worker:
         except TimeoutError:
             log.warning("drain_timeout: %d calls are ended", len(self._sessions))
             for session in list(self._sessions.values()):
-                session.caller.leg.hangup()
+                session.end("drain_timeout")
             await asyncio.wait(self._tasks, timeout=10) if self._tasks else None
 
 
