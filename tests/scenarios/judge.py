@@ -11,8 +11,8 @@ from ivr.audit.files import check_files
 from ivr.audit.replay import replay
 from ivr.audit.source import LogSource
 from ivr.audit.verify import verify_log
-from ivr.consent.permit import Answer, may_record
 from ivr.consent.machines import MACHINES, NEWEST
+from ivr.consent.permit import Answer, may_record
 from ivr.consent.record import event_input
 from ivr.ledger.event import Event, peek
 from ivr.ledger.keys import load_vkey
@@ -26,9 +26,23 @@ LATE_MS = 40
 """Promise 4: from the key to the last sample kept."""
 
 # What a reader has to see of an event; all else (hashes, counts, times) is checked by verification and replay.
-SHOWN = (
-    "flow party target source value key decision number parties recorded timer status reason outcome erased".split()
-)
+SHOWN = [
+    "flow",
+    "party",
+    "target",
+    "source",
+    "value",
+    "key",
+    "decision",
+    "number",
+    "parties",
+    "recorded",
+    "timer",
+    "status",
+    "reason",
+    "outcome",
+    "erased",
+]
 
 
 def events_of(folder: Path) -> list[Event]:

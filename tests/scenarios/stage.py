@@ -140,9 +140,7 @@ class Stage:
     async def _run(self, officer: Path) -> Outcome:
         await self._ledger_starts()
         SeenClient.seen = self._saw
-        client = await SeenClient.connect(
-            self._loaded.settings.ledger.socket, "worker-1", live_calls=self._live_calls
-        )
+        client = await SeenClient.connect(self._loaded.settings.ledger.socket, "worker-1", live_calls=self._live_calls)
         self._worker = worker_module.Worker(self._loaded, "worker-1", client)
         self._connected = True
         self._endpoint: FakeEndpoint = self._worker.endpoint  # type: ignore[assignment]
@@ -206,11 +204,11 @@ class Stage:
         await self._service.start()
 
     def _inventory(self, call: str, recording: str) -> list[Mapping[str, Any]]:
-        store = RecordingStore(
-            self._loaded.settings.storage.recordings, self._loaded.settings.storage.keystore, None
-        )
-        return [{name: getattr(f, name) for name in ("n", "start", "samples", "sha256", "bytes")}
-                for f in store.inventory(call, recording)]
+        store = RecordingStore(self._loaded.settings.storage.recordings, self._loaded.settings.storage.keystore, None)
+        return [
+            {name: getattr(f, name) for name in ("n", "start", "samples", "sha256", "bytes")}
+            for f in store.inventory(call, recording)
+        ]
 
     async def _ledger_stops(self) -> None:
         service, self._service = self._service, None
@@ -327,7 +325,10 @@ GIVEN: list[tuple[str, Callable[..., None]]] = [
     (r"the caller's phone sends no keys", lambda s: setattr(s._callers[0], "telephone_event", False)),
     (r"the caller's phone sends keys by INFO", lambda s: s._invites[0].update(allows_info=True)),
     (r"the caller's phone says recordpref (\w+)", lambda s, wish: s._invites[0].update(preference=wish)),
-    (r"(\w+) (answers|is busy|declines|is unavailable|does not answer|cannot be dialled)(?: after ([\d.]+)s)?", _target),
+    (
+        r"(\w+) (answers|is busy|declines|is unavailable|does not answer|cannot be dialled)(?: after ([\d.]+)s)?",
+        _target,
+    ),
     (r"the recorder cannot be opened", lambda s: setattr(s._recorders, "cannot_open", True)),
     (r"the recorder gives no samples", lambda s: setattr(s._recorders, "no_samples", True)),
     (r"the prompt (.+) is missing", lambda s, name: s._lose_prompt(name)),
