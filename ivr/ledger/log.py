@@ -11,6 +11,7 @@ from ivr.ledger.errors import LedgerFatal, LedgerMissing
 from ivr.ledger.event import Event, EventError, Signed, header_segment, jws_hash, sign, verify
 from ivr.ledger.ids import uuid7
 from ivr.ledger.keys import LedgerKey
+from ivr.ledger.nodes import Node, append_leaf, complete
 from ivr.ledger.note import Checkpoint, NoteError, open_checkpoint, sign_note
 from ivr.ledger.protocol import Ack
 from ivr.ledger.pseudonym import pseudonyms
@@ -101,6 +102,7 @@ class Log:
     def append(self, entries: Sequence[Entry], *, checkpoint: bool = False) -> list[Ack]:
         """Sign and store, in one transaction; returns when it is on disk. Raises LedgerFatal, EventError."""
         tree, prev, time = self._tree.copy(), self._prev, max(self._clock(), self._time)
+        nodes: list[Node] = []
         rows: list[EventRow] = []
         disclosed: list[DisclosureRow] = []
         named: list[PseudonymRow] = []
@@ -110,11 +112,11 @@ class Log:
             rows.append(row)
             disclosed += [DisclosureRow(row.seq, d.digest, d.name, d.text) for d in signed.disclosures]
             named += [PseudonymRow(h, row.seq, n) for n, h in pseudonyms(entry.personal, self._pseudonym_key)]
-            tree.append(row.leaf)
+            nodes += append_leaf(tree, row.leaf)
             prev = jws_hash(signed.jws.encode())
         seal = self._checkpoint(tree, time) if checkpoint and tree.size > self._checkpointed else None
         if rows or seal:
-            self._store.write(rows, disclosed, named, seal)
+            self._store.write(rows, disclosed, named, seal, nodes)
         self._tree, self._prev, self._time = tree, prev, time
         if seal:
             self._checkpointed = seal.size
@@ -157,6 +159,17 @@ class Log:
             self._prev, self._time = jws_hash(row.jws.encode()), event.time
         if self._prev is None:
             raise LedgerFatal(f"{self._store.path}: event {sealed.size - 1} is missing, run: ivr log verify")
+        self._complete_nodes()
+
+    def _complete_nodes(self) -> None:
+        """Derive the subtree hashes of a log from before they were kept. Nothing else can make them fall short."""
+        if self._store.nodes() == complete(self._tree.size):
+            return
+        tree = Frontier.empty()
+        nodes = [node for leaf in self._store.leaves(0, self._tree.size) for node in append_leaf(tree, leaf)]
+        if tree.root() != self._tree.root():
+            raise LedgerFatal(f"{self._store.path}: the stored leaves are not those of the tree; run: ivr log verify")
+        self._store.replace_nodes(nodes)
 
     def _trusted_tree(self, sealed: CheckpointRow) -> Frontier:
         try:

@@ -54,6 +54,15 @@ CHECKPOINTS = Table(
     Column("frontier", LargeBinary, nullable=False),
 )
 
+# Derived from the leaves, so that a proof need not read them all; a log that has none of them gets them at its start.
+NODES = Table(
+    "nodes",
+    METADATA,
+    Column("level", BigInteger, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("hash", LargeBinary(32), nullable=False),
+)
+
 PSEUDONYMS = Table(
     "pseudonyms",
     METADATA,

@@ -4,23 +4,25 @@
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert, or_, select
+from sqlalchemy import Connection, Engine, create_engine, delete, event, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
 from ivr.ledger.errors import LedgerConflict, LedgerFatal, LedgerMissing
+from ivr.ledger.nodes import Node
 from ivr.ledger.schema import (
     CHECKPOINTS,
     DISCLOSURES,
     EVENTS,
     META,
     METADATA,
+    NODES,
     PSEUDONYMS,
     SCHEMA_VERSION,
 )
@@ -111,7 +113,16 @@ class Store:
         if version != str(SCHEMA_VERSION):
             store.close()
             raise LedgerMissing(f"{path} has schema {version}, this program reads {SCHEMA_VERSION}")
+        store._add_tables()
         return store
+
+    def _add_tables(self) -> None:
+        # Tables of derived data that came after a log was made; they are filled by whoever derives it.
+        try:
+            METADATA.create_all(self._engine)
+        except (SQLAlchemyError, sqlite3.Error) as error:
+            self.close()
+            raise LedgerFatal(f"{self.path} cannot be written: {_cause(error)}") from error
 
     def meta(self) -> dict[str, str]:
         """What was written at creation: schema, origin, key id."""
@@ -131,6 +142,17 @@ class Store:
         """The checkpoint of the largest size."""
         rows = self._read(select(CHECKPOINTS).order_by(CHECKPOINTS.c.size.desc()).limit(1))
         return CheckpointRow(**rows[0]._mapping) if rows else None
+
+    def nodes(self) -> int:
+        """How many stored subtree hashes there are."""
+        return int(self._read(select(func.count()).select_from(NODES))[0][0])
+
+    def leaves(self, first: int, end: int) -> Iterator[bytes]:
+        """The leaf hashes of the events from `first` to `end - 1`, a thousand at a time."""
+        for start in range(first, end, 1024):
+            query = select(EVENTS.c.leaf).where(EVENTS.c.seq >= start, EVENTS.c.seq < min(start + 1024, end))
+            for row in self._read(query.order_by(EVENTS.c.seq)):
+                yield bytes(row.leaf)
 
     def since(self, seq: int) -> Iterator[EventRow]:
         """The events from `seq` on, in order."""
@@ -153,6 +175,8 @@ class Store:
         disclosures: Sequence[DisclosureRow] = (),
         pseudonyms: Sequence[PseudonymRow] = (),
         checkpoint: CheckpointRow | None = None,
+        nodes: Sequence[Node] = (),
+        meta: Mapping[str, str] | None = None,
     ) -> None:
         """All of it in one transaction, on disk when this returns. Raises LedgerFatal: then stop."""
         try:
@@ -161,8 +185,20 @@ class Store:
                 _insert(connection, DISCLOSURES, disclosures)
                 _insert(connection, PSEUDONYMS, pseudonyms)
                 _insert(connection, CHECKPOINTS, [checkpoint] if checkpoint else [])
+                _insert(connection, NODES, nodes)
+                for name, value in (meta or {}).items():
+                    connection.execute(update(META).where(META.c.name == name).values(value=value))
         except IntegrityError as error:
             raise LedgerConflict(f"{self.path}: {_cause(error)}") from None
+        except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+            raise LedgerFatal(f"{self.path} cannot be written: {_cause(error)}") from error
+
+    def replace_nodes(self, nodes: Sequence[Node]) -> None:
+        """Put these subtree hashes in the place of all that are stored. Raises LedgerFatal."""
+        try:
+            with self._engine.begin() as connection:
+                connection.execute(delete(NODES))
+                _insert(connection, NODES, nodes)
         except (SQLAlchemyError, sqlite3.Error, OSError) as error:
             raise LedgerFatal(f"{self.path} cannot be written: {_cause(error)}") from error
 
