@@ -490,6 +490,13 @@ def test_a_pause_in_the_invite_is_kept_where_the_caller_may_say_no() -> None:
     assert call.state.paused_by == {(CALLER, "preference")}
 
 
+def test_the_media_of_a_leg_that_is_gone_pauses_nobody() -> None:
+    call = after(ringing(), i.Left(AGENT, "bye"))
+    before = call.state
+    call.tell(i.Held(AGENT), i.Renegotiated(AGENT), i.Resumed(AGENT), i.Held(AGENT))
+    assert call.state == before
+
+
 # -- what cannot be ---------------------------------------------------------------------------------------------------
 
 IMPOSSIBLE: dict[str, tuple[Callable[[], Call], i.Input]] = {
