@@ -404,6 +404,10 @@ AGENT_CASES: dict[str, Case] = {
         lambda: after(ringing(), i.NotInformed(AGENT, "media")), i.Informed(AGENT, True), [], S.UNINFORMED, AGENT
     ),
     "key after refusing": Case(lambda: after(ringing(), off(AGENT)), key(WITHDRAW, AGENT), [], S.REFUSED, AGENT),
+    "prefers on after refusing": Case(
+        lambda: after(ringing(), off(AGENT)), i.Preferred(AGENT, Preference.ON), [], S.REFUSED, AGENT
+    ),
+    "prefers off after leaving": Case(lambda: after(ringing(), i.Left(AGENT, "bye")), off(AGENT), [], S.LEFT, AGENT),
     "leaves while being told": Case(ringing, i.Left(AGENT, "bye"), [], S.LEFT, AGENT),
     "leaves twice": Case(lambda: after(ringing(), i.Left(AGENT, "bye")), i.Left(AGENT, "bye"), [], S.LEFT, AGENT),
     "told after leaving": Case(
