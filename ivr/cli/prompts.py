@@ -102,7 +102,13 @@ def check(folder: Path, as_json: bool, shipped: bool, languages: tuple[str, ...]
 @command.command("play-text")
 @click.argument("text")
 @click.option("--language", default="en", show_default=True, help="The language of the text.")
-@click.option("--rate", type=click.Choice([str(rate) for rate in CALL_RATES]), default="8000", show_default=True)
+@click.option(
+    "--rate",
+    type=click.Choice([str(rate) for rate in CALL_RATES]),
+    default="8000",
+    show_default=True,
+    help="Samples a second.",
+)
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the audio to this WAV file.")
 @_json
 def play_text(text: str, language: str, rate: str, out: Path | None, as_json: bool) -> None:

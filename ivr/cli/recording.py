@@ -133,8 +133,21 @@ def show(recording_id: str, identity: Path | None, folder: Path, as_json: bool) 
 @command.command("export")
 @click.argument("recording_id", metavar="ID")
 @click.option("--identity", type=_File, metavar="FILE", required=True, help="The officer's age identity.")
-@click.option("--format", "form", type=click.Choice([f.value for f in Format]), default="wav", show_default=True)
-@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", required=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice([f.value for f in Format]),
+    default="wav",
+    show_default=True,
+    help="What to write; wav and flac keep every sample.",
+)
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    required=True,
+    help="Where to write it.",
+)
 @click.option("--force", is_flag=True, help="Replace the output file when it is there.")
 @config_option
 def export_(recording_id: str, identity: Path, form: str, output: Path, force: bool, folder: Path) -> None:
