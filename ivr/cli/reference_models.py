@@ -89,8 +89,15 @@ def _leaves(field: FieldInfo, path: str) -> Iterator[tuple[str, FieldInfo]]:
 
 
 def _nested(field: FieldInfo, path: str) -> Iterator[tuple[str, FieldInfo]]:
-    for leaf, inner in _leaves(field, path):
-        yield leaf.removeprefix(f"{path}."), inner
+    model = field.annotation
+    if _is_model(model):
+        for name, inner in model.model_fields.items():  # type: ignore[union-attr]
+            yield name, inner
+            yield from (
+                (leaf.removeprefix(f"{path}."), one)
+                for leaf, one in _leaves(inner, f"{path}.{name}")
+                if one is not inner
+            )
 
 
 def verbs_page() -> str:
