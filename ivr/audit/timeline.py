@@ -123,6 +123,10 @@ def _kept(d: Data) -> str:
     return f"{_seconds(d.get('samples'), d.get('rate'))} kept"
 
 
+def _case(d: Data) -> str:
+    return f" for case {d['case']}" if d.get("case") else ""
+
+
 _WAITS: Mapping[str, str] = {
     "notice": "notice",
     "window": "caller's answer",
@@ -156,6 +160,7 @@ _SENTENCES: dict[str, _Sentence] = {
     "notice.failed": lambda d, _: f"the notice could not be played: {_why(d)}",
     "consent.signalled": _signalled,
     "consent.timed_out": lambda d, _: f"the wait for the {_WAITS.get(str(d.get('timer')), d.get('timer'))} ended",
+    "consent.faulted": lambda d, _: f"what the server knew contradicted itself, so nothing is recorded: {_why(d)}",
     "ledger.unreachable": lambda d, _: f"the ledger could not be reached: {_why(d)}",
     "consent.decided": _decided,
     "consent.withdrawn": lambda d, _: f"{_who(d)} withdrew by {_how(d)}",
@@ -197,7 +202,31 @@ _SENTENCES: dict[str, _Sentence] = {
     "node.draining": lambda d, _: f"no new calls are taken: {_why(d)}",
     "node.stopped": lambda d, _: f"ledger stopped in order: {_why(d)}",
     "node.clock_stepped": lambda d, _: f"the clock jumped by {_int(d.get('step_us')) / 1_000_000:+.3f} s",
-    "retention.applied": lambda d, _: f"retention {d.get('rule')}: {d.get('recordings')} recordings gone",
+    "retention.applied": lambda d, _: (
+        f"retention {d.get('rule')}: {d.get('recordings')} recordings and {_int(d.get('fields'))} personal fields gone"
+    ),
+    # -- rights --
+    "reference.made": lambda d, _: f"a reference code of {d.get('digits')} digits was made for the caller",
+    "reference.spoken": lambda d, _: f"the reference code was spoken, begun {d.get('times')} times",
+    "reference.tried": lambda d, p: (
+        f"{_named(p, 'who')} looked up a reference code: {'found' if d.get('found') else 'not found'}"
+    ),
+    "hold.placed": lambda d, p: f"{_named(p, 'who')} placed a legal hold{_case(d)}: {d.get('why')}",
+    "hold.lifted": lambda d, p: f"{_named(p, 'who')} lifted a legal hold: {d.get('why')}",
+    "subject.request.opened": lambda d, p: (
+        f"{_named(p, 'who')} took in a request for {d.get('kind')}, to be answered by {d.get('due')}"
+    ),
+    "subject.request.packaged": lambda d, p: (
+        f"{_named(p, 'who')} put a person's data together: {d.get('calls')} calls, "
+        f"{len(d.get('recordings') or [])} recordings; {d.get('why')}"
+    ),
+    "subject.request.closed": lambda d, p: (
+        f"{_named(p, 'who')} closed a request, {d.get('outcome')}{', late' if d.get('late') else ''}: {d.get('why')}"
+    ),
+    "subject.erased": lambda d, p: (
+        f"{_named(p, 'who')} erased {d.get('fields')} personal fields and {len(d.get('recordings') or [])} recordings "
+        f"({d.get('scope')}): {d.get('why')}"
+    ),
 }
 
 KNOWN = frozenset(_SENTENCES)

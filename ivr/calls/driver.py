@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 Facts = Mapping[str, Any]
 
 # Inputs that come from outside at any time: logged only when they change something. All others are facts of the call.
-_ONLY_IF_THEY_MATTER = (i.Key, i.Preferred, i.Expired, i.LedgerLost, i.PermitAcknowledged)
+_ONLY_IF_THEY_MATTER = (i.Key, i.Preferred, i.Expired, i.LedgerLost, i.Faulted, i.PermitAcknowledged)
 
 
 class Hands(Protocol):
@@ -110,9 +110,8 @@ class Driver:
 
     def _fail_closed(self, event: i.Input) -> None:
         """A contradiction in what we know: nothing is recorded from here on. An input itself, so replay sees it."""
-        objection = i.Preferred(i.CALLER, i.Preference.OFF, i.Source.OPERATOR)
-        if event != objection:
-            self._waiting.append((objection, {}, {}))
+        if not isinstance(event, i.Faulted):
+            self._waiting.append((i.Faulted(), {}, {}))
 
     def _log_decision(self, decision: fx.LoggedDecision, now: int) -> "tuple[int, asyncio.Future[Ack]] | None":
         kind, data = decision_event(decision, self.state.policy)
@@ -160,6 +159,8 @@ class Driver:
 
     def _arm(self, timer: i.Timer, due_ms: int) -> None:
         # One ms late rather than early: the machine ignores what is not yet due.
+        if before := self._timers.pop(timer, None):
+            before.cancel()
         delay = max(0, due_ms - self._journal.now_ms() + 1) / 1000
         self._timers[timer] = self._loop.call_later(delay, self._expire, timer, due_ms)
 

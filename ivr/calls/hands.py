@@ -44,6 +44,7 @@ class CallHands:
         self._notice_reason = "decided"
         self._recorder: CallRecorder | None = None
         self._recorders: dict[int, str] = {}
+        self._stopping: dict[int, asyncio.Event] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._settled: asyncio.Future[bool] | None = None
 
@@ -189,8 +190,13 @@ class CallHands:
             return
         stopping = recorder.stop(reason, erase=erase)
 
+        done = self._stopping[number] = asyncio.Event()
+
         async def finish() -> None:
-            self._stopped(number, reason, await stopping.wait(), erase, recorder.reported)
+            try:
+                self._stopped(number, reason, await stopping.wait(), erase, recorder.reported)
+            finally:
+                done.set()
 
         self._spawn(finish())
         self._indicate("off")
@@ -232,6 +238,8 @@ class CallHands:
         session = self._session
 
         async def erase() -> None:
+            if stopping := self._stopping.get(number):
+                await stopping.wait()  # its last segment may still be on the way to the disk
             erasure = await asyncio.to_thread(session.services.store.erase, session.call, recording)
             session.note(
                 "recording.erased",

@@ -199,6 +199,13 @@ class LedgerLost:
 
 
 @dataclass(frozen=True, slots=True)
+class Faulted:
+    """What the server knows of this call contradicts itself. Nobody's wish: nothing is recorded, nothing erased."""
+
+    reason: str = "internal"
+
+
+@dataclass(frozen=True, slots=True)
 class Expired:
     """A wait ended. Ignored when the machine is not waiting for it, or when it is not yet due."""
 
@@ -226,5 +233,6 @@ Input = (
     | RecorderFailed
     | RecorderStopped
     | LedgerLost
+    | Faulted
     | Expired
 )

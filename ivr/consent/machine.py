@@ -27,6 +27,7 @@ from ivr.consent.inputs import (
     Answered,
     Asked,
     Expired,
+    Faulted,
     Held,
     Informed,
     Input,
@@ -95,7 +96,7 @@ def _standings(state: State, event: Input) -> Result:
             return _dispatch(replace(state, paused_by=pauses), party, event)
         case Informed(party) | NotInformed(party) | Key(party) | Preferred(party):
             return _dispatch(state, party, event)
-        case PermitAcknowledged() | RecorderStarted() | RecorderFailed() | RecorderStopped() | LedgerLost():
+        case PermitAcknowledged() | RecorderStarted() | RecorderFailed() | RecorderStopped() | LedgerLost() | Faulted():
             return state, []
         case Expired(Timer.PERMIT | Timer.START | Timer.STOP):
             return state, []

@@ -50,6 +50,8 @@ def input_event(event: i.Input) -> tuple[str, Data]:
             return "consent.timed_out", {"timer": timer.value}
         case i.LedgerLost(reason):
             return "ledger.unreachable", {"reason": reason}
+        case i.Faulted(reason):
+            return "consent.faulted", {"reason": reason}
     return _leg_or_recorder_event(event)
 
 
@@ -144,6 +146,7 @@ _READERS: Mapping[str, Callable[[Mapping[str, Any]], i.Input]] = {
     "consent.signalled": _signal,
     "consent.timed_out": lambda d: i.Expired(i.Timer(d["timer"])),
     "ledger.unreachable": lambda d: i.LedgerLost(_text(d, "reason")),
+    "consent.faulted": lambda d: i.Faulted(_text(d, "reason")),
     "leg.held": lambda d: i.Held(_text(d, "party")),
     "leg.resumed": lambda d: i.Resumed(_text(d, "party")),
     "leg.renegotiated": lambda d: i.Renegotiated(_text(d, "party"), _paths(d)),

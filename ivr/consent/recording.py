@@ -20,6 +20,7 @@ from ivr.consent.errors import InvariantError
 from ivr.consent.inputs import (
     CALLER,
     Expired,
+    Faulted,
     Input,
     LedgerLost,
     PermitAcknowledged,
@@ -60,6 +61,12 @@ def _told(state: State, event: Input) -> Result:
             return _deny(state, reason or "ledger")
         case LedgerLost(reason) if state.recording in _OPEN:
             return _stop_for_good(state, reason or "ledger")
+        case Faulted(reason) if state.recording in _OPEN:
+            return _stop_for_good(state, reason or "internal")
+        case Faulted(reason) if state.recording is Recording.STOPPING:
+            return replace(state, reason=state.reason or reason or "internal"), []
+        case Faulted(reason) if state.recording is not Recording.DENIED:
+            return _deny(state, reason or "internal")
         case Expired(Timer.PERMIT):
             return _deny(state, "ledger")
         case Expired(Timer.START):

@@ -65,6 +65,7 @@ anything: SearchStrategy[Input] = st.one_of(
     st.builds(i.RecorderFailed, number, reason),
     st.builds(i.RecorderStopped, number),
     st.builds(i.LedgerLost, reason),
+    st.builds(i.Faulted, reason),
     st.builds(i.Expired, st.sampled_from(Timer)),
 )
 

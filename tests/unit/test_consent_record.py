@@ -41,6 +41,7 @@ INPUTS: list[i.Input] = [
     i.RecorderStopped(4),
     i.LedgerLost(),
     i.LedgerLost("refused"),
+    i.Faulted(),
     *(i.Expired(timer) for timer in Timer),
 ]
 

@@ -244,6 +244,16 @@ CASES: dict[str, Case] = {
     "ledger lost and closed: final": Case(
         lambda: after(running(), i.LedgerLost("")), i.RecorderStopped(1), [], R.DENIED
     ),
+    # -- a contradiction --
+    "faulted, nothing begun": Case(ringing, i.Faulted(), [Blocked("internal")], R.DENIED),
+    "faulted, permit on its way": Case(awaiting, i.Faulted(""), [Blocked("internal"), AGENT_NOT], R.DENIED),
+    "faulted, permit there": Case(permitted, i.Faulted(), [Blocked("internal"), AGENT_NOT], R.DENIED),
+    "faulted, opening": Case(opening, i.Faulted(), [StopRecording(1, "internal"), AGENT_STOPPED], R.STOPPING),
+    "faulted, running": Case(running, i.Faulted(), [StopRecording(1, "internal"), AGENT_STOPPED], R.STOPPING),
+    "faulted, paused": Case(paused, i.Faulted(), [StopRecording(1, "internal"), AGENT_STOPPED], R.STOPPING),
+    "faulted, closing, and closed: final": Case(
+        lambda: after(stopping(), i.Faulted()), i.RecorderStopped(1), [], R.DENIED
+    ),
     # -- the key path --
     "key path lost": Case(
         running, i.Renegotiated(CALLER), [StopRecording(1, "no_key_path"), AGENT_STOPPED], R.STOPPING
