@@ -2,7 +2,7 @@
 """The log: gives events their place, signs them, grows the tree, and makes batch and checkpoint durable together."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,21 +13,26 @@ from ivr.ledger.ids import uuid7
 from ivr.ledger.keys import LedgerKey
 from ivr.ledger.nodes import Node, append_leaf, complete
 from ivr.ledger.note import Checkpoint, NoteError, open_checkpoint, sign_note
+from ivr.ledger.personal import Erasing, PersonalData, PersonalSettings
 from ivr.ledger.protocol import Ack
-from ivr.ledger.pseudonym import pseudonyms
-from ivr.ledger.store import CheckpointRow, DisclosureRow, EventRow, PseudonymRow, Store
+from ivr.ledger.store import CheckpointRow, DisclosureRow, EventRow, PersonalRow, PseudonymRow, Store
 from ivr.ledger.tree import Frontier, leaf_hash
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An event before it has a place: what happened, to which call, and its personal fields."""
+    """An event before it has a place: what happened, to which call, and its personal fields.
+
+    `index` is kept as keyed hashes alone; `erases` goes when the event is written, and fills in what went.
+    """
 
     type: str
     call: str | None
     data: Mapping[str, Json]
     personal: Mapping[str, Json] = field(default_factory=dict)
     id: str = field(default_factory=uuid7)
+    index: Mapping[str, str] = field(default_factory=dict)
+    erases: Erasing | None = None
 
 
 def utc_now() -> str:
@@ -38,10 +43,17 @@ def utc_now() -> str:
 class Log:
     """The only thing that signs. One thread at a time; state changes only after the store has it on disk."""
 
-    def __init__(self, store: Store, key: LedgerKey, pseudonym_key: bytes, clock: Callable[[], str] = utc_now) -> None:
+    def __init__(
+        self,
+        store: Store,
+        key: LedgerKey,
+        pseudonym_key: bytes,
+        clock: Callable[[], str] = utc_now,
+        personal: PersonalSettings = PersonalSettings(),  # noqa: B008 - frozen
+    ) -> None:
         self._store = store
         self._key = key
-        self._pseudonym_key = pseudonym_key
+        self.personal = PersonalData(store, pseudonym_key, personal)
         self._clock = clock
         self._tree = Frontier.empty()
         self._prev: str | None = None
@@ -49,10 +61,16 @@ class Log:
         self._checkpointed = 0
 
     @classmethod
-    def create(cls, path: Path, key: LedgerKey, pseudonym_key: bytes) -> "Log":
+    def create(
+        cls,
+        path: Path,
+        key: LedgerKey,
+        pseudonym_key: bytes,
+        personal: PersonalSettings = PersonalSettings(),  # noqa: B008 - frozen
+    ) -> "Log":
         """A new log whose first events say so. Raises FileExistsError."""
         store = Store.create(path, {"origin": key.vkey.name, "kid": key.kid})
-        log = cls(store, key, pseudonym_key)
+        log = cls(store, key, pseudonym_key, personal=personal)
         log.append(
             [
                 Entry("log.created", None, {"origin": key.vkey.name}),
@@ -63,11 +81,18 @@ class Log:
         return log
 
     @classmethod
-    def open(cls, path: Path, key: LedgerKey, pseudonym_key: bytes, clock: Callable[[], str] = utc_now) -> "Log":
+    def open(
+        cls,
+        path: Path,
+        key: LedgerKey,
+        pseudonym_key: bytes,
+        clock: Callable[[], str] = utc_now,
+        personal: PersonalSettings = PersonalSettings(),  # noqa: B008 - frozen
+    ) -> "Log":
         """Continue a log. Raises LedgerMissing (absent, other key) or LedgerFatal (it is not what was signed)."""
         store = Store.open(path)
         try:
-            log = cls(store, key, pseudonym_key, clock)
+            log = cls(store, key, pseudonym_key, clock, personal)
             log._recover()
         except BaseException:
             store.close()
@@ -106,17 +131,28 @@ class Log:
         rows: list[EventRow] = []
         disclosed: list[DisclosureRow] = []
         named: list[PseudonymRow] = []
+        gone: list[PersonalRow] = []
+        forgotten: list[str] = []
         for entry in entries:
+            if entry.erases is not None:
+                erased = self.personal.erase(entry.erases, time)
+                entry = replace(entry, data={**entry.data, **erased.data})
+                gone += erased.rows
+                forgotten += erased.pseudonyms
             signed = self._sign(entry, tree.size, prev, time)
             row = _row(signed)
             rows.append(row)
-            disclosed += [DisclosureRow(row.seq, d.digest, d.name, d.text) for d in signed.disclosures]
-            named += [PseudonymRow(h, row.seq, n) for n, h in pseudonyms(entry.personal, self._pseudonym_key)]
+            if entry.personal or entry.index:
+                fields, names = self.personal.keep(row.seq, signed.disclosures, entry.personal, entry.index)
+                disclosed += fields
+                named += names
+            self.personal.note(entry.type, row.seq, entry.data)
             nodes += append_leaf(tree, row.leaf)
             prev = jws_hash(signed.jws.encode())
         seal = self._checkpoint(tree, time) if checkpoint and tree.size > self._checkpointed else None
         if rows or seal:
-            self._store.write(rows, disclosed, named, seal, nodes)
+            self.personal.flush()
+            self._store.write(rows, disclosed, named, seal, nodes, gone=gone, gone_pseudonyms=forgotten)
         self._tree, self._prev, self._time = tree, prev, time
         if seal:
             self._checkpointed = seal.size
@@ -124,6 +160,7 @@ class Log:
 
     def close(self) -> None:
         """Release the store. A last checkpoint is the caller's decision."""
+        self.personal.close()
         self._store.close()
 
     def _sign(self, entry: Entry, seq: int, prev: str | None, time: str) -> Signed:

@@ -65,6 +65,27 @@ class PseudonymRow:
 
 
 @dataclass(frozen=True, slots=True)
+class PersonalRow:
+    """A stored personal field with what is needed to judge whether it may go. `text` may be sealed."""
+
+    seq: int
+    name: str
+    text: str
+    call: str | None
+    time: str
+
+
+@dataclass(frozen=True, slots=True)
+class NamedRow:
+    """An event that has a pseudonym."""
+
+    seq: int
+    name: str
+    call: str | None
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
 class CheckpointRow:
     """A signed checkpoint and the compact tree state it was made from."""
 
@@ -159,6 +180,42 @@ class Store:
         for row in self._read(select(EVENTS).where(EVENTS.c.seq >= seq).order_by(EVENTS.c.seq)):
             yield EventRow(**row._mapping)
 
+    def of_types(self, types: Sequence[str], *, since: str = "") -> list[EventRow]:
+        """The events of these types, in order; `since` is a time as in events."""
+        query = select(EVENTS).where(EVENTS.c.type.in_(types), EVENTS.c.time >= since)
+        return [EventRow(**row._mapping) for row in self._read(query.order_by(EVENTS.c.seq))]
+
+    def newest_disclosures(self, limit: int) -> list[str]:
+        """The texts of the newest personal fields, as stored."""
+        query = select(DISCLOSURES.c.text).order_by(DISCLOSURES.c.seq.desc()).limit(limit)
+        return [str(row.text) for row in self._read(query)]
+
+    def personal(self, fields: Sequence[tuple[int, str | None]]) -> list[PersonalRow]:
+        """Those of these fields that are still there; a name of None stands for all of its event."""
+        wanted: dict[int, set[str | None]] = {}
+        for seq, name in fields:
+            wanted.setdefault(seq, set()).add(name)
+        found: list[PersonalRow] = []
+        for part in _parts(sorted(wanted)):
+            query = select(DISCLOSURES.c.seq, DISCLOSURES.c.name, DISCLOSURES.c.text, EVENTS.c.call, EVENTS.c.time)
+            query = query.join(EVENTS, EVENTS.c.seq == DISCLOSURES.c.seq).where(DISCLOSURES.c.seq.in_(part))
+            rows = self._read(query.order_by(DISCLOSURES.c.seq, DISCLOSURES.c.name))
+            found += [PersonalRow(**row._mapping) for row in rows if wanted[row.seq] & {None, row.name}]
+        return found
+
+    def by_pseudonym(self, hashes: Sequence[str]) -> list[NamedRow]:
+        """The events indexed under these pseudonyms, in order."""
+        return self._named(PSEUDONYMS.c.hmac.in_(hashes))
+
+    def sharing_pseudonym(self, seqs: Sequence[int]) -> list[NamedRow]:
+        """The events that name somebody whom one of the events `seqs` names, those themselves among them."""
+        return self._named(PSEUDONYMS.c.hmac.in_(select(PSEUDONYMS.c.hmac).where(PSEUDONYMS.c.seq.in_(seqs))))
+
+    def _named(self, condition: Any) -> list[NamedRow]:
+        query = select(PSEUDONYMS.c.seq, PSEUDONYMS.c.name, EVENTS.c.call, EVENTS.c.type)
+        query = query.join(EVENTS, EVENTS.c.seq == PSEUDONYMS.c.seq).where(condition)
+        return [NamedRow(**row._mapping) for row in self._read(query.order_by(PSEUDONYMS.c.seq))]
+
     def unfinished(self) -> list[EventRow]:
         """All events of the calls that neither ended nor were lost, or whose recordings never stopped, in order."""
         received = select(EVENTS.c.call).where(EVENTS.c.type == "call.received")
@@ -177,6 +234,8 @@ class Store:
         checkpoint: CheckpointRow | None = None,
         nodes: Sequence[Node] = (),
         meta: Mapping[str, str] | None = None,
+        gone: Sequence[PersonalRow] = (),
+        gone_pseudonyms: Sequence[str] = (),
     ) -> None:
         """All of it in one transaction, on disk when this returns. Raises LedgerFatal: then stop."""
         try:
@@ -186,6 +245,7 @@ class Store:
                 _insert(connection, PSEUDONYMS, pseudonyms)
                 _insert(connection, CHECKPOINTS, [checkpoint] if checkpoint else [])
                 _insert(connection, NODES, nodes)
+                _delete(connection, gone, gone_pseudonyms)
                 for name, value in (meta or {}).items():
                     connection.execute(update(META).where(META.c.name == name).values(value=value))
         except IntegrityError as error:
@@ -220,6 +280,21 @@ def _insert(connection: Connection, table: Any, rows: Sequence[Any]) -> None:
     if rows:
         names = table.c.keys()
         connection.execute(insert(table), [{name: getattr(row, name) for name in names} for row in rows])
+
+
+def _delete(connection: Connection, gone: Sequence[PersonalRow], hashes: Sequence[str]) -> None:
+    """Personal fields with the pseudonyms made of them, and every pseudonym of somebody who is forgotten."""
+    for table in (DISCLOSURES, PSEUDONYMS):
+        for row in gone:
+            connection.execute(delete(table).where(table.c.seq == row.seq, table.c.name == row.name))
+    if hashes:
+        connection.execute(delete(PSEUDONYMS).where(PSEUDONYMS.c.hmac.in_(hashes)))
+
+
+def _parts(values: Sequence[int], size: int = 500) -> Iterator[Sequence[int]]:
+    # SQLite takes a limited number of parameters.
+    for start in range(0, len(values), size):
+        yield values[start : start + size]
 
 
 def _engine(path: Path) -> Engine:

@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the log keeps of persons beside the evidence: sealed fields, pseudonyms, and what a legal hold covers.
+
+Works in the ledger's writer, one event after the other, so that a hold that was logged before an erasure always counts.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from ivr.ledger.event import Disclosure, peek
+from ivr.ledger.pseudonym import named, reference_pseudonym, spellings, tag
+from ivr.ledger.sealed import SubjectSecrets, slot_of
+from ivr.ledger.store import DisclosureRow, PersonalRow, PseudonymRow, Store
+
+# (event, name of a personal field; None for all that it has).
+Field = tuple[int, str | None]
+REFERENCE = "reference"
+# Enough to see that the key store is older than the database: slots are given in the order of events.
+_NEWEST = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class PersonalSettings:
+    """`subjects` is the folder of the key store; None keeps fields in clear (tests). Days by retention rule."""
+
+    subjects: Path | None = None
+    region: str | None = None
+    retention_days: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Erasing:
+    """What an event erases when it is written. `subject`: this person's pseudonym too; `rule`: only what is due."""
+
+    fields: tuple[Field, ...]
+    subject: str | None = None
+    rule: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What went, as the event says it; `rows` and `pseudonyms` are still to be deleted with the event."""
+
+    data: Mapping[str, Any]
+    rows: Sequence[PersonalRow]
+    pseudonyms: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """One event that names somebody: by which field, and of which call."""
+
+    seq: int
+    name: str
+    call: str | None
+    type: str
+
+
+class PersonalData:
+    """Owned by the log's writer; `find` may be called from another thread."""
+
+    def __init__(self, store: Store, key: bytes, settings: PersonalSettings) -> None:
+        self._store, self._key, self._settings = store, key, settings
+        self._lock = Lock()
+        self._secrets = SubjectSecrets(settings.subjects, key) if settings.subjects else None
+        if self._secrets is not None:
+            slots = [slot for text in store.newest_disclosures(_NEWEST) if (slot := slot_of(text)) is not None]
+            self._secrets.not_before(max(slots, default=-1) + 1)
+        self._holds: dict[str, tuple[frozenset[str], int]] = {}
+        for row in store.of_types(("hold.placed", "hold.lifted")):
+            self.note(row.type, row.seq, peek(row.jws).data)
+
+    # -- writing --
+
+    def keep(
+        self, seq: int, disclosures: Iterable[Disclosure], personal: Mapping[str, Any], index: Mapping[str, str]
+    ) -> tuple[list[DisclosureRow], list[PseudonymRow]]:
+        """The rows of one event: sealed fields, and the pseudonyms under which it is found."""
+        with self._lock:
+            rows = [DisclosureRow(seq, d.digest, d.name, self._sealed(d.text)) for d in disclosures]
+            found = [(name, self._pseudonym(form)) for name, form in named(personal, self._settings.region)]
+        found += [(name, reference_pseudonym(value, self._key)) for name, value in index.items()]
+        return rows, [PseudonymRow(value, seq, name) for name, value in found]
+
+    def note(self, kind: str, seq: int, data: Mapping[str, Any]) -> None:
+        """Take in a hold."""
+        if kind == "hold.placed":
+            self._holds[str(data.get("hold"))] = (frozenset(map(str, data.get("calls") or ())), seq)
+        elif kind == "hold.lifted":
+            self._holds.pop(str(data.get("hold")), None)
+
+    def flush(self) -> None:
+        """Secrets reach the disk before the rows that need them."""
+        if self._secrets is not None:
+            with self._lock:
+                self._secrets.flush()
+
+    def erase(self, erasing: Erasing, now: str) -> Erased:
+        """Destroy the secrets; what is on hold, or not due by `rule`, stays. Rows are deleted by the caller."""
+        rows = self._store.personal(erasing.fields)
+        if erasing.rule is not None:
+            rows = [row for row in rows if self._due(row, erasing.rule, now)]
+        kept = self._held(rows)
+        gone = [row for row in rows if row.seq not in kept]
+        held_calls = {row.call or f"event {row.seq}" for row in rows if row.seq in kept}
+        hashes: list[str] = []
+        with self._lock:
+            destroyed = self._secrets.destroy([row.text for row in gone]) if self._secrets else 0
+            if erasing.subject is not None and not held_calls:
+                hashes = self._forget(erasing.subject)
+        data: dict[str, Any] = {"fields": len(gone)}
+        if erasing.rule is None:
+            data |= {"secrets": destroyed, "held": sorted(held_calls), "events": sorted({row.seq for row in gone})}
+        else:
+            data |= {"held": len(held_calls), "what": sorted({row.seq for row in gone})}
+        return Erased(data, gone, hashes)
+
+    # -- finding --
+
+    def find_number(self, number: str) -> list[Match]:
+        """Every event that names this number, however it was written."""
+        return self._matches(self._hashes(number))
+
+    def find_reference(self, digits: str) -> list[Match]:
+        """The event of the call that has this reference code."""
+        return self._matches([reference_pseudonym(digits, self._key)])
+
+    def tries(self, since: str) -> int:
+        """How many reference codes were tried in vain since then (a time as in events)."""
+        rows = self._store.of_types(("reference.tried",), since=since)
+        return sum(peek(row.jws).data.get("found") is False for row in rows)
+
+    def close(self) -> None:
+        """Release the key store."""
+        if self._secrets is not None:
+            self._secrets.close()
+
+    # -- inside --
+
+    def _sealed(self, text: str) -> str:
+        return text if self._secrets is None else self._secrets.seal(text)
+
+    def _pseudonym(self, form: str) -> str:
+        plain = tag(form, self._key)
+        return plain.hex() if self._secrets is None else str(self._secrets.subject(plain, make=True))
+
+    def _hashes(self, number: str) -> list[str]:
+        tags = [tag(form, self._key) for form in spellings(number, self._settings.region)]
+        hashes = [one.hex() for one in tags]
+        if self._secrets is not None:
+            with self._lock:
+                hashes += [found for one in tags if (found := self._secrets.subject(one, make=False)) is not None]
+        return hashes
+
+    def _forget(self, number: str) -> list[str]:
+        tags = [tag(form, self._key) for form in spellings(number, self._settings.region)]
+        hashes = [one.hex() for one in tags]
+        if self._secrets is not None:
+            for one in tags:
+                found = self._secrets.subject(one, make=False)
+                if found is not None:
+                    hashes.append(found)
+                    self._secrets.forget_subject(one)
+        return hashes
+
+    def _matches(self, hashes: Sequence[str]) -> list[Match]:
+        return [Match(row.seq, row.name, row.call, row.type) for row in self._store.by_pseudonym(hashes)]
+
+    def _held(self, rows: Sequence[PersonalRow]) -> set[int]:
+        """Those of these events that a hold covers: by their call, or by a number that the call names."""
+        if not self._holds or not rows:
+            return set()
+        calls = {call for covered, _ in self._holds.values() for call in covered}
+        placed = [seq for _, seq in self._holds.values()]
+        alike = self._store.sharing_pseudonym(placed)
+        calls |= {row.call for row in alike if row.call is not None}
+        events = {row.seq for row in alike}
+        return {row.seq for row in rows if row.call in calls or row.seq in events or row.seq in placed}
+
+    def _due(self, row: PersonalRow, rule: str, now: str) -> bool:
+        days = self._settings.retention_days.get(rule)
+        return days is not None and _later(row.time, days) <= now
+
+
+def _later(time: str, days: int) -> str:
+    moved = datetime.fromisoformat(time) + timedelta(days=days)
+    return moved.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Personal fields at rest: each sealed under a secret of its own, kept apart from the database, so that it can die.
+
+Two files of fixed slots. `fields.keys` holds one secret a disclosure; `subjects.keys` one secret a person, from which
+the pseudonyms in the database are made. Overwriting a slot makes every copy of the database useless for what it sealed,
+wherever that copy is. Slots are themselves sealed under a key made from pseudonym.key: the files alone open nothing.
+A slot's number is never given twice, so a database and a key store of different days cannot be taken for each other.
+"""
+
+import hmac
+import os
+import secrets
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from ivr.ledger.canonical import CanonicalError, b64url, unb64url
+from ivr.ledger.errors import LedgerFatal, LedgerMissing
+
+PREFIX = "sealed:"
+FIELDS, SUBJECTS = "fields.keys", "subjects.keys"
+FIELD_SLOT, SUBJECT_SLOT = 64, 96
+SECRET_BYTES = 32
+_OVERHEAD = 12 + 16
+# Every field key seals one text only, so that its nonce may be constant (NIST SP 800-38D, section 8).
+_ONCE = bytes(12)
+
+
+def slot_of(text: str) -> int | None:
+    """The slot that a stored disclosure is sealed under; None for one in clear."""
+    number = text[len(PREFIX) :].partition(":")[0] if text.startswith(PREFIX) else ""
+    return int(number) if number.isascii() and number.isdigit() else None
+
+
+class _Slots:
+    """A file of sealed, numbered secrets. What was added is durable after `flush`."""
+
+    def __init__(self, path: Path, size: int, cipher: AESGCM, *, write: bool) -> None:
+        self.path, self._size, self._cipher = path, size, cipher
+        flags = (os.O_RDWR | os.O_CREAT) if write else os.O_RDONLY
+        try:
+            self._file = os.open(path, flags | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise LedgerMissing(f"{path}: cannot be opened: {error.strerror}; `ivr init` makes its folder") from None
+        self.next = -(-os.fstat(self._file).st_size // size)
+        self._dirty = write and self.next == 0
+
+    def add(self, secret: bytes) -> int:
+        slot, self.next = self.next, self.next + 1
+        nonce = secrets.token_bytes(12)
+        sealed = nonce + self._cipher.encrypt(nonce, secret, self._label(slot))
+        os.pwrite(self._file, sealed.ljust(self._size, b"\0"), slot * self._size)
+        self._dirty = True
+        return slot
+
+    def read(self, slot: int) -> bytes | None:
+        """The secret, or None when it was destroyed or never was."""
+        raw = os.pread(self._file, self._size, slot * self._size)
+        body = raw.rstrip(b"\0") if len(raw) == self._size else b""
+        if not body:
+            return None
+        with suppress(InvalidTag, ValueError):
+            length = _OVERHEAD + (SECRET_BYTES if self._size == FIELD_SLOT else 2 * SECRET_BYTES)
+            return self._cipher.decrypt(raw[:12], raw[12:length], self._label(slot))
+        return None
+
+    def destroy(self, slots: Iterable[int]) -> int:
+        """Overwrite secrets; on disk when this returns. How many were still there."""
+        count = 0
+        for slot in slots:
+            raw = os.pread(self._file, self._size, slot * self._size)
+            count += any(raw)
+            if len(raw) == self._size:
+                os.pwrite(self._file, bytes(self._size), slot * self._size)
+        os.fsync(self._file)
+        return count
+
+    def flush(self) -> None:
+        if self._dirty:
+            os.fdatasync(self._file)
+            self._dirty = False
+
+    def close(self) -> None:
+        os.close(self._file)
+
+    def _label(self, slot: int) -> bytes:
+        return f"{self.path.name}:{slot}".encode()
+
+
+class FieldOpener:
+    """Opens sealed disclosures for who may read key store and pseudonym.key. Reads only."""
+
+    def __init__(self, folder: Path, pseudonym_key: bytes) -> None:
+        """Raises LedgerMissing."""
+        self._fields = _Slots(folder / FIELDS, FIELD_SLOT, _cipher(pseudonym_key), write=False)
+
+    def open(self, text: str) -> str | None:
+        """The disclosure in clear; None when its secret is gone. A text in clear is given as it is."""
+        return _opened(text, self._fields)
+
+    def close(self) -> None:
+        """Release the file."""
+        self._fields.close()
+
+
+class SubjectSecrets:
+    """The ledger's own view: makes and destroys. One thread at a time."""
+
+    def __init__(self, folder: Path, pseudonym_key: bytes) -> None:
+        """Raises LedgerMissing when the folder is not there: nothing is made silently."""
+        if not folder.is_dir():
+            raise LedgerMissing(
+                f"{folder} is not there; the key store of personal data is made once with: ivr init DIR"
+            )
+        cipher = _cipher(pseudonym_key)
+        self._fields = _Slots(folder / FIELDS, FIELD_SLOT, cipher, write=True)
+        self._subjects = _Slots(folder / SUBJECTS, SUBJECT_SLOT, cipher, write=True)
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        self._tags: dict[bytes, int] = {}
+        for slot in range(self._subjects.next):
+            content = self._subjects.read(slot)
+            if content is not None:
+                self._tags[content[:SECRET_BYTES]] = slot
+
+    def not_before(self, slot: int) -> None:
+        """Leave out the slots up to here: an older key store was put back under a newer database."""
+        self._fields.next = max(self._fields.next, slot)
+
+    def seal(self, text: str) -> str:
+        """A disclosure sealed under a new secret, which is durable after `flush`."""
+        key = secrets.token_bytes(SECRET_BYTES)
+        slot = self._fields.add(key)
+        return f"{PREFIX}{slot}:{b64url(AESGCM(key).encrypt(_ONCE, text.encode(), None)).decode()}"
+
+    def open(self, text: str) -> str | None:
+        """As FieldOpener.open."""
+        return _opened(text, self._fields)
+
+    def subject(self, tag: bytes, *, make: bool) -> str | None:
+        """The pseudonym of a person, found by a keyed hash of their number; made when `make` and there is none."""
+        slot = self._tags.get(tag)
+        if slot is None:
+            if not make:
+                return None
+            slot = self._subjects.add(tag + secrets.token_bytes(SECRET_BYTES))
+            self._tags[tag] = slot
+        content = self._subjects.read(slot)
+        if content is None:
+            raise LedgerFatal(f"{self._subjects.path}: slot {slot} was changed by somebody else")
+        return hmac.new(content[SECRET_BYTES:], b"pseudonym", sha256).hexdigest()
+
+    def forget_subject(self, tag: bytes) -> bool:
+        """Destroy a person's secret: no pseudonym made of it can be found by their number again."""
+        slot = self._tags.pop(tag, None)
+        return slot is not None and self._subjects.destroy([slot]) == 1
+
+    def flush(self) -> None:
+        """What was sealed can be opened after a power cut. Before the database may name it."""
+        try:
+            self._fields.flush()
+            self._subjects.flush()
+        except OSError as error:
+            raise LedgerFatal(f"{self._fields.path.parent} cannot be written: {error.strerror}") from error
+
+    def destroy(self, texts: Sequence[str]) -> int:
+        """Destroy the secrets of these stored disclosures; how many were still there."""
+        try:
+            return self._fields.destroy(slot for text in texts if (slot := slot_of(text)) is not None)
+        except OSError as error:
+            raise LedgerFatal(f"{self._fields.path} cannot be written: {error.strerror}") from error
+
+    def close(self) -> None:
+        """Release the files."""
+        self._fields.close()
+        self._subjects.close()
+
+
+def _opened(text: str, fields: _Slots) -> str | None:
+    slot = slot_of(text)
+    if slot is None:
+        return None if text.startswith(PREFIX) else text
+    key = fields.read(slot)
+    if key is None:
+        return None
+    try:
+        return AESGCM(key).decrypt(_ONCE, unb64url(text.rpartition(":")[2].encode()), None).decode()
+    except (InvalidTag, CanonicalError, ValueError):
+        return None
+
+
+def _cipher(pseudonym_key: bytes) -> AESGCM:
+    return AESGCM(hmac.new(pseudonym_key, b"assent: seals the secrets of personal fields", sha256).digest())
