@@ -5,6 +5,7 @@ The order is the point: data before name, name before "done". A crash between tw
 file, whose name `is_leftover` knows; a file under its final name is always complete.
 """
 
+import errno
 import os
 import secrets
 from collections.abc import Iterable
@@ -105,6 +106,20 @@ def make_folder(path: Path, *, exclusive: bool = False) -> None:
         sync_folder(path.parent)
     except OSError as error:
         raise from_os_error(error, "create the folder", path) from error
+
+
+def remove_if_empty(folder: Path) -> None:
+    """Remove a folder that holds nothing. Another recording of its call may be erased at the same moment: whichever
+    comes last removes the call's folder, and neither fails for it. Raises OSError.
+    """
+    try:
+        os.rmdir(folder)
+        sync_folder(folder.parent)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        if error.errno != errno.ENOTEMPTY:
+            raise
 
 
 def remove_durably(path: Path) -> bool:

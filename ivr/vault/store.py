@@ -19,7 +19,7 @@ from ivr.vault.durable import (
     make_folder,
     overwrite_and_remove,
     remove_durably,
-    sync_folder,
+    remove_if_empty,
     write_durably,
 )
 from ivr.vault.errors import NotFound, VaultError, VaultFull, VaultUnwritable, from_os_error
@@ -156,9 +156,7 @@ class RecordingStore:
                 path.unlink()
                 files += 1
             for empty in (folder, folder.parent):
-                if empty.is_dir() and not os.listdir(empty):
-                    os.rmdir(empty)
-                    sync_folder(empty.parent)
+                remove_if_empty(empty)
         except OSError as error:
             raise from_os_error(error, "erase", folder) from error
         return Erasure(recording, destroyed, files, size)

@@ -137,3 +137,41 @@ def test_overwriting_reaches_the_old_blocks(tmp_path: Path) -> None:
     assert not path.exists()
     assert not durable.overwrite_and_remove(path)
     assert not durable.remove_durably(path)
+
+
+def test_an_empty_folder_that_somebody_else_removes_first_is_no_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two recordings of one call are erased by two threads; both find the call's folder empty."""
+    (tmp_path / "call").mkdir()
+    real = os.rmdir
+
+    def second(path: Path) -> None:
+        real(path)
+        real(path)
+
+    monkeypatch.setattr(os, "rmdir", second)
+    durable.remove_if_empty(tmp_path / "call")
+    assert not (tmp_path / "call").exists()
+
+
+def test_a_folder_that_holds_something_stays(tmp_path: Path) -> None:
+    (tmp_path / "call" / "other").mkdir(parents=True)
+    durable.remove_if_empty(tmp_path / "call")
+    assert (tmp_path / "call" / "other").is_dir()
+
+
+def test_a_group_has_the_access_to_files_that_it_has_to_their_folder(tmp_path: Path) -> None:
+    """The ledger, another user of the worker's group, lists what a worker left."""
+    shared, own = tmp_path / "shared", tmp_path / "own"
+    for folder, mode in ((shared, 0o770), (own, 0o700)):
+        folder.mkdir()
+        folder.chmod(mode)
+        durable.make_folder(folder / "call")
+        durable.write_durably(folder / "call" / "segment", b"sealed", group_as_folder=True)
+        durable.write_durably(folder / "call" / "export", b"plain")
+    assert (shared / "call").stat().st_mode & 0o7777 == 0o770
+    assert (shared / "call" / "segment").stat().st_mode & 0o7777 == 0o660
+    assert (own / "call").stat().st_mode & 0o7777 == 0o700
+    assert (own / "call" / "segment").stat().st_mode & 0o7777 == 0o600
+    assert (shared / "call" / "export").stat().st_mode & 0o7777 == 0o600
