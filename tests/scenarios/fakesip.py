@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What ivr.calls uses of ivr.sip, without SIP: legs that answer or do not, a bridge that ticks every 20 ms, and ears.
 
-A leg writes down what its party hears. A recorder's samples are the time at which they were heard (10 ms units, 16 bits), so a
-test can read from the decrypted audio when it was recorded.
+A leg writes down what its party hears. A recorder's samples are the time at which they were heard (10 ms
+units, 16 bits), so a test can read from the decrypted audio when it was recorded.
 """
 
 import asyncio

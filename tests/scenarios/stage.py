@@ -3,6 +3,7 @@
 
 import asyncio
 import re
+import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -20,7 +21,7 @@ from ivr.ledger.keys import load_ledger_key, load_pseudonym_key
 from ivr.ledger.log import Log
 from ivr.ledger.service import LedgerService, ServiceSettings
 from ivr.node import worker as worker_module
-from ivr.node.initialise import initialise
+from ivr.node.initialise import OFFICER, initialise
 from ivr.node.load import CALL_RATE, Loaded, load
 from ivr.sip.events import Digit, DigitBy, Down, MediaChanged, PreferenceChanged
 from ivr.vault.errors import VaultFull
@@ -53,6 +54,8 @@ class House:
 
     loaded: Loaded
     labels: dict[Path, str]
+    fresh: Path
+    """A server's folder as `ivr init` makes it; every scenario has a copy."""
 
 
 def build(folder: Path) -> House:
@@ -65,7 +68,7 @@ def build(folder: Path) -> House:
         file = loaded.cache.render(spec.source, CALL_RATE, Speaks())
         said = {Kind.NOTICE: spec.name, Kind.FLOW: f'"{spec.text}"', Kind.TONE: "ringing"}
         labels[file.path] = said.get(spec.kind, spec.name)
-    return House(loaded, labels)
+    return House(loaded, labels, initialise(folder / "fresh", "scenarios.test/log").folder)
 
 
 class FillingStore(RecordingStore):
@@ -130,12 +133,12 @@ class Stage:
         patch.setattr(worker_module, "Endpoint", FakeEndpoint)
         patch.setattr(worker_module, "RecordingStore", FillingStore)
         patch.setattr(call_recorder, "PartyRecorder", self._recorders)
-        made = initialise(self._folder / "server", "scenarios.test/log")
-        settings = replace_paths(self._house.loaded, made.folder)
-        self._loaded = settings
+        server = self._folder / "server"
+        shutil.copytree(self._house.fresh, server)
+        self._loaded = replace_paths(self._house.loaded, server)
         with asyncio.Runner(loop_factory=VirtualLoop) as runner:
             self._loop: VirtualLoop = runner.get_loop()  # type: ignore[assignment]
-            return runner.run(self._run(made.officer))
+            return runner.run(self._run(server / "keys" / OFFICER))
 
     async def _run(self, officer: Path) -> Outcome:
         await self._ledger_starts()
@@ -274,7 +277,7 @@ def replace_paths(loaded: Loaded, folder: Path) -> Loaded:
     """The shared flows and prompts, with a log and a vault of their own."""
     (folder / "server.yaml").write_text(
         f"flows: {HERE / 'flows.yaml'}\nprompts: {{cache: {loaded.settings.prompts.cache}}}\n"
-        "limits: {max_call_time: 10 min, drain_timeout: 20s}\nstorage: {min_free: 0}\n"
+        "limits: {max_call_time: 3 min, drain_timeout: 5s, media_timeout: 10s}\nstorage: {min_free: 0}\n"
     )
     return replace(loaded, settings=type(loaded.settings).load(folder))
 
@@ -289,16 +292,20 @@ def _media(held: bool) -> Callable[[Stage, str], None]:
     return lambda stage, who: stage._leg(who).deliver(MediaChanged(held, True))
 
 
+TAKES: dict[str, Callable[[float], Behaviour]] = {
+    "answers": Behaviour,
+    "is busy": lambda after: Behaviour(after, status=486),
+    "declines": lambda after: Behaviour(after, status=603),
+    "is unavailable": lambda after: Behaviour(after, status=480),
+    "does not answer": lambda _: Behaviour(None),
+    "cannot be dialled": lambda _: Behaviour(cannot_dial=True),
+}
+"""How a target takes a call."""
+
+
 def _target(stage: Stage, name: str, what: str, seconds: str | None) -> None:
     after = float(seconds or 1)
-    stage._targets[name] = {
-        "answers": Behaviour(after),
-        "is busy": Behaviour(after, status=486),
-        "declines": Behaviour(after, status=603),
-        "is unavailable": Behaviour(after, status=480),
-        "does not answer": Behaviour(None),
-        "cannot be dialled": Behaviour(cannot_dial=True),
-    }[what]
+    stage._targets[name] = TAKES[what](after)
 
 
 def _second_caller(stage: Stage, dialled: str) -> None:
@@ -325,10 +332,7 @@ GIVEN: list[tuple[str, Callable[..., None]]] = [
     (r"the caller's phone sends no keys", lambda s: setattr(s._callers[0], "telephone_event", False)),
     (r"the caller's phone sends keys by INFO", lambda s: s._invites[0].update(allows_info=True)),
     (r"the caller's phone says recordpref (\w+)", lambda s, wish: s._invites[0].update(preference=wish)),
-    (
-        r"(\w+) (answers|is busy|declines|is unavailable|does not answer|cannot be dialled)(?: after ([\d.]+)s)?",
-        _target,
-    ),
+    (rf"(\w+) ({'|'.join(TAKES)})(?: after ([\d.]+)s)?", _target),
     (r"the recorder cannot be opened", lambda s: setattr(s._recorders, "cannot_open", True)),
     (r"the recorder gives no samples", lambda s: setattr(s._recorders, "no_samples", True)),
     (r"the prompt (.+) is missing", lambda s, name: s._lose_prompt(name)),
