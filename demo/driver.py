@@ -160,6 +160,16 @@ class Peer:
                     raise PeerTimeout(self._explain(" or ".join(names), fields, within, count))
                 self._changed.wait(left)
 
+    def wait_sdp(self, line: str, *, within: float = 10) -> Event:
+        """The first SDP since the mark that holds this line, wherever it came from."""
+        deadline = time.monotonic() + within
+        count = 1
+        while True:
+            event = self.wait("sdp", within=max(0.0, deadline - time.monotonic()), count=count)
+            if line in event["text"].replace("\r", "").split("\n"):
+                return event
+            count += 1
+
     def _explain(self, event: str, fields: Mapping[str, object], within: float, count: int) -> str:
         wanted = " ".join([event, *(f"{name}={value!r}" for name, value in fields.items())])
         return f"{self.name}: no {wanted} (number {count}) within {within:g} s; it saw\n{self.story()}"

@@ -225,9 +225,15 @@ def weakly(method: Callable[[], None]) -> Callable[[], None]:
     return run
 
 
+_DIRECTIONS = ("a=sendrecv", "a=sendonly", "a=recvonly", "a=inactive")
+
+
 def with_lines(sdp: str, lines: list[str]) -> str:
-    """The SDP with these lines at its end: attributes of the last media."""
-    return sdp.rstrip("\r\n") + "\r\n" + "".join(f"{line}\r\n" for line in lines)
+    """The SDP with these lines at its end, as attributes of its last media; a direction replaces the one there."""
+    kept = sdp.rstrip("\r\n").split("\r\n")
+    if any(line in _DIRECTIONS for line in lines):
+        kept = [line for line in kept if line not in _DIRECTIONS]
+    return "\r\n".join([*kept, *lines, ""])
 
 
 def without_telephone_event(sdp: str) -> str:

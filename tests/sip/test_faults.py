@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Processes that stop or die in mid-call: what the caller meets, what is kept, and what the log says afterwards."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from demo.driver import Peer
+from demo.server import answers_sip
+from sip.conftest import judged_by_ivr, open_server
+from sip.harness import ALICE_HZ, BOB_HZ, House, Notices, both_hear, consent, flow
+
+
+@pytest.fixture
+def place(tmp_path: Path, notices: Notices) -> Iterator[House]:
+    """A server of its own, which the test may kill; the omnibus check comes at the end all the same."""
+    with Peer("alice", tone=ALICE_HZ) as alice, Peer("bob", tone=BOB_HZ) as bob:
+        flows = {"optout": flow("100", consent(notices, "opt_out"), bob.uri)}
+        place = House(open_server(tmp_path / "server", flows, {"limits": {"drain_timeout": "6s"}}))
+        place.add(alice)
+        place.add(bob)
+        bob.incoming("answer", after_ms=100)
+        with place.server:
+            yield place
+        judged_by_ivr(place.server)
+
+
+def test_sigterm_lets_the_call_finish_and_takes_no_other(place: House) -> None:
+    alice, bob = place.peers["alice"], place.peers["bob"]
+    line = place.ring(alice, "100")
+    line.wait("recording.started")
+    os.kill(place.server.pid, signal.SIGTERM)
+    place.server.log.wait("node.draining")
+    with Peer("late") as late:
+        late.call(place.server.uri("100"))
+        assert late.wait("disconnected")["code"] == 503
+    both_hear(line, bob)
+    line.hang_up()
+    assert place.server.ended() == 0
+    assert line.only("recording.stopped").data["reason"] == "caller_left"
+    assert place.server.log.events[-1].type == "node.stopped" or place.server.log.wait("node.stopped")
+
+
+def test_sigterm_ends_a_call_that_does_not_end(place: House) -> None:
+    alice = place.peers["alice"]
+    line = place.ring(alice, "100")
+    line.wait("recording.started")
+    os.kill(place.server.pid, signal.SIGTERM)
+    alice.wait("disconnected", within=20)
+    assert place.server.ended() == 0
+    line.wait("call.ended")
+    assert line.kept_ms() > 3000
+
+
+def test_the_ledger_dies_and_the_recording_stops_but_not_the_call(place: House) -> None:
+    alice, bob = place.peers["alice"], place.peers["bob"]
+    line = place.ring(alice, "100")
+    line.wait("recording.started")
+    os.kill(place.server.part("ledger"), signal.SIGKILL)
+    line.wait("ledger.unreachable", within=20)
+    stopped = line.wait("recording.stopped", within=20)
+    assert stopped.data["reason"] == "ledger"
+    both_hear(line, bob)
+    line.hang_up()
+    place.check()
+
+
+def test_the_worker_dies_and_is_replaced(place: House) -> None:
+    alice, bob = place.peers["alice"], place.peers["bob"]
+    line = place.ring(alice, "100")
+    line.wait("recording.started")
+    both_hear(line, bob)
+    since = place.server.log.next
+    os.kill(place.server.part("worker"), signal.SIGKILL)
+    place.server.log.wait("worker.joined", since=since, within=30)
+    lost = line.wait("call.lost")
+    assert lost.data["reason"] == "worker-lost"
+    for peer in (alice, bob):
+        peer.hangup()
+        peer.mark()
+    again = place.ring(alice, "100")
+    again.wait("recording.started")
+    both_hear(again, bob)
+    again.hang_up()
+    place.check()
+
+
+def test_everything_is_killed_and_the_next_start_says_what_was_lost(place: House) -> None:
+    alice, bob = place.peers["alice"], place.peers["bob"]
+    line = place.ring(alice, "100")
+    started = line.wait("recording.started")
+    both_hear(line, bob)
+    segments = place.server.folder / "data" / "recordings" / line.call / str(started.data["recording"])
+    alice.listen(2500)
+    place.server.kill()
+    assert not answers_sip(place.server.port)
+    kept = sorted(path.name for path in segments.glob("*.flac.age"))
+    assert kept, "no segment was finished"
+    place.server.start()
+    line.wait("call.lost", within=20)
+    place.check()
+    sealed = {
+        segment["n"]
+        for event in line.events("recording.sealed", "recording.stopped", "call.lost")
+        for segment in event.data.get("segments", [])
+    }
+    assert len(sealed) >= len(kept) - 1
+    done = place.server.ivr("call", "show", line.call)
+    assert done.status == 0
+    assert "lost" in done.out
