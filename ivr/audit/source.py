@@ -4,11 +4,19 @@
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
+
+from ivr.ledger.nodes import WIDTH
+from ivr.ledger.proofs import subtree
 
 _EVENTS = "SELECT seq, id, call, recording, type, time, jws, leaf FROM events ORDER BY seq"
 _DISCLOSURES = "SELECT seq, digest, name, text FROM disclosures ORDER BY seq, name"
 _CHECKPOINTS = "SELECT size, root, note FROM checkpoints ORDER BY size"
+_NEWEST = "SELECT size, root, note FROM checkpoints ORDER BY size DESC LIMIT 1"
+_COLUMNS = "SELECT seq, id, call, recording, type, time, jws, leaf FROM events"
+_NODES = "SELECT hash FROM nodes WHERE level = ? AND number >= ? AND number < ? ORDER BY number"
+_LEAVES = "SELECT leaf FROM events WHERE seq >= ? AND seq < ? ORDER BY seq"
+_HAS_NODES = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'nodes'"
 
 
 class SourceError(Exception):
@@ -66,6 +74,7 @@ class LogSource:
             self._db.execute("PRAGMA query_only=ON")
             self._db.execute("BEGIN")
             self.events = int(self._db.execute("SELECT count(*) FROM events").fetchone()[0])
+            self._keeps_nodes = bool(self._db.execute(_HAS_NODES).fetchone()[0])
         except sqlite3.Error as error:
             self._db.close()
             raise SourceError(
@@ -90,8 +99,57 @@ class LogSource:
         """The stored checkpoints by size."""
         return self._rows(_CHECKPOINTS, CheckpointRow)
 
-    def _rows(self, query: str, kind: type[Row]) -> Iterator[Row]:
+    def rows_from(self, seq: int, end: int) -> Iterator[EventRow]:
+        """The events from `seq` to `end - 1`."""
+        return self._rows(f"{_COLUMNS} WHERE seq >= ? AND seq < ? ORDER BY seq", EventRow, seq, end)
+
+    def event(self, reference: str) -> EventRow | None:
+        """The event with this sequence number or id."""
+        if reference.isdecimal():
+            return next(self.rows_from(int(reference), int(reference) + 1), None)
+        return next(self._rows(f"{_COLUMNS} WHERE id = ?", EventRow, reference.lower()), None)
+
+    def newest_checkpoint(self) -> CheckpointRow | None:
+        """The stored checkpoint of the largest size."""
+        return next(self._rows(_NEWEST, CheckpointRow), None)
+
+    def node(self, level: int, number: int) -> bytes | None:
+        """A stored subtree hash (ivr.ledger.nodes); None when it is not there."""
+        return next(iter(self._nodes(level, number, 1)), None)
+
+    def nodes(self) -> int | None:
+        """How many subtree hashes are stored; None for a log from before they were kept."""
+        if not self._keeps_nodes:
+            return None
+        return int(self._all("SELECT count(*) FROM nodes")[0][0])
+
+    def hashes(self, level: int, start: int, count: int) -> list[bytes]:
+        """Hashes for proofs (ivr.ledger.proofs), derived from the leaves where they are not stored.
+
+        None of them is proof by itself: whoever uses them compares the root they lead to with a signed one.
+        """
+        if level == 0:
+            return [bytes(row[0]) for row in self._all(_LEAVES, start, start + count)]
+        found = self._nodes(level, start, count)
+        return found if len(found) == count else self._derived(level, start, count)
+
+    def _derived(self, level: int, start: int, count: int) -> list[bytes]:
+        below = (self.hashes(level - 1, number * WIDTH, WIDTH) for number in range(start, start + count))
+        return [subtree(hashes) for hashes in below if len(hashes) == WIDTH]
+
+    def _nodes(self, level: int, start: int, count: int) -> list[bytes]:
+        if not self._keeps_nodes:
+            return []
+        return [bytes(row[0]) for row in self._all(_NODES, level, start, start + count)]
+
+    def _rows(self, query: str, kind: type[Row], *values: object) -> Iterator[Row]:
         try:
-            yield from map(kind._make, self._db.execute(query))
+            yield from map(kind._make, self._db.execute(query, values))
+        except sqlite3.Error as error:
+            raise SourceError(f"{self.path}: {error}") from None
+
+    def _all(self, query: str, *values: object) -> list[Any]:
+        try:
+            return self._db.execute(query, values).fetchall()
         except sqlite3.Error as error:
             raise SourceError(f"{self.path}: {error}") from None

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ivr.ledger.errors import LedgerMissing
 from ivr.ledger.event import key_id
+from ivr.ledger.keyring import KeyRing
 from ivr.ledger.note import VKey
 
 LEDGER_KEY = "ledger.key"
@@ -24,27 +25,33 @@ PSEUDONYM_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class LedgerKey:
-    """The signing key of one log. `sign` gives 64 bytes; `kid` names the key in every event."""
+    """The signing key of one log. `sign` gives 64 bytes; `kid` names the key in every event.
+
+    `retired` are the public halves of the keys before it, oldest first: what they signed still holds.
+    """
 
     vkey: VKey
     kid: str
     sign: Callable[[bytes], bytes] = field(repr=False)
+    retired: tuple[VKey, ...] = ()
 
     @classmethod
-    def of(cls, origin: str, private: Ed25519PrivateKey) -> "LedgerKey":
+    def of(cls, origin: str, private: Ed25519PrivateKey, retired: tuple[VKey, ...] = ()) -> "LedgerKey":
         """The key of the log called `origin`."""
         vkey = VKey(origin, private.public_key().public_bytes_raw())
-        return cls(vkey, key_id(vkey.public), private.sign)
+        return cls(vkey, key_id(vkey.public), private.sign, retired)
+
+    @property
+    def ring(self) -> KeyRing:
+        """All keys of the log, this one last."""
+        return KeyRing((*self.retired, self.vkey))
 
 
 def create_keys(folder: Path, origin: str) -> LedgerKey:
     """Write ledger.key, ledger.vkey and pseudonym.key. Raises FileExistsError rather than overwrite any."""
     private = Ed25519PrivateKey.generate()
     key = LedgerKey.of(origin, private)
-    pem = private.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    write_secret(folder / LEDGER_KEY, pem)
+    write_secret(folder / LEDGER_KEY, private_pem(private))
     write_secret(folder / PSEUDONYM_KEY, secrets.token_hex(PSEUDONYM_BYTES).encode() + b"\n")
     write_new(folder / LEDGER_VKEY, f"{key.vkey}\n".encode(), 0o644)
     return key
@@ -53,6 +60,20 @@ def create_keys(folder: Path, origin: str) -> LedgerKey:
 def load_ledger_key(folder: Path) -> LedgerKey:
     """The signing key. Raises LedgerMissing when it is absent, readable by others, or not the key of ledger.vkey."""
     path = folder / LEDGER_KEY
+    private = load_private(path)
+    vkey = load_vkey(folder)
+    ring = KeyRing.read(folder / LEDGER_VKEY)
+    key = LedgerKey.of(vkey.name, private, ring.keys[:-1])
+    if key.vkey != vkey:
+        raise LedgerMissing(
+            f"{path} is not the key that {folder / LEDGER_VKEY} publishes: one was exchanged, "
+            "or a rotation was interrupted (finish it with: ivr keys rotate)"
+        )
+    return key
+
+
+def load_private(path: Path) -> Ed25519PrivateKey:
+    """A secret key file. Raises LedgerMissing."""
     raw = read_secret(path)
     try:
         private = serialization.load_pem_private_key(raw, password=None)
@@ -60,11 +81,14 @@ def load_ledger_key(folder: Path) -> LedgerKey:
         raise LedgerMissing(f"{path}: not an unencrypted PKCS8 PEM key: {error}") from None
     if not isinstance(private, Ed25519PrivateKey):
         raise LedgerMissing(f"{path}: not an Ed25519 key")
-    vkey = load_vkey(folder)
-    key = LedgerKey.of(vkey.name, private)
-    if key.vkey != vkey:
-        raise LedgerMissing(f"{path} is not the key that {folder / LEDGER_VKEY} publishes: one was exchanged")
-    return key
+    return private
+
+
+def private_pem(private: Ed25519PrivateKey) -> bytes:
+    """The key as it is stored."""
+    return private.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
 
 
 def load_vkey(folder: Path) -> VKey:
@@ -116,6 +140,19 @@ def write_new(path: Path, content: bytes, mode: int) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def replace_file(path: Path, content: bytes, mode: int) -> None:
+    """Put a file in the place of another one, whole or not at all, on disk before this returns."""
+    part = path.with_name(f".{path.name}.part")
+    part.unlink(missing_ok=True)
+    write_new(part, content, mode)
+    os.replace(part, path)
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(folder)

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from ivr.ledger.canonical import Json
 from ivr.ledger.errors import LedgerFatal, LedgerMissing
-from ivr.ledger.event import Event, EventError, Signed, header_segment, jws_hash, sign, verify
+from ivr.ledger.event import Event, EventError, Signed, jws_hash, sign
 from ivr.ledger.ids import uuid7
 from ivr.ledger.keys import LedgerKey
 from ivr.ledger.nodes import Node, append_leaf, complete
-from ivr.ledger.note import Checkpoint, NoteError, open_checkpoint, sign_note
+from ivr.ledger.note import Checkpoint, NoteError, add_signature, open_checkpoint, sign_note
 from ivr.ledger.personal import Erasing, PersonalData, PersonalSettings
 from ivr.ledger.protocol import Ack
 from ivr.ledger.store import CheckpointRow, DisclosureRow, EventRow, PersonalRow, PseudonymRow, Store
@@ -53,12 +53,14 @@ class Log:
     ) -> None:
         self._store = store
         self._key = key
+        self._ring = key.ring
         self.personal = PersonalData(store, pseudonym_key, personal)
         self._clock = clock
         self._tree = Frontier.empty()
         self._prev: str | None = None
         self._time = ""
         self._checkpointed = 0
+        self._handed_over = False
 
     @classmethod
     def create(
@@ -116,8 +118,7 @@ class Log:
 
     def unfinished(self) -> list[tuple[EventRow, Event]]:
         """The events of calls that an unclean stop left open, each with its payload, checked."""
-        header = header_segment(self._key.kid)
-        return [(row, self._verified(row, header)) for row in self._store.unfinished()]
+        return [(row, self._verified(row)) for row in self._store.unfinished()]
 
     def find(self, event_id: str) -> Ack | None:
         """The acknowledgement of an event that is already in the log (its first one got lost)."""
@@ -126,6 +127,29 @@ class Log:
 
     def append(self, entries: Sequence[Entry], *, checkpoint: bool = False) -> list[Ack]:
         """Sign and store, in one transaction; returns when it is on disk. Raises LedgerFatal, EventError."""
+        return self._commit(entries, checkpoint=checkpoint, heir=None)
+
+    def hand_over(self, heir: LedgerKey) -> None:
+        """The last that this key signs: who follows it. The checkpoint over that is signed by both.
+
+        Raises LedgerFatal. Nothing can be appended any more until the log is opened with the new key.
+        """
+        added = Entry("key.added", None, {"kid": heir.kid, "vkey": str(heir.vkey)})
+        self._commit([added, Entry("key.retired", None, {"kid": self._key.kid})], checkpoint=True, heir=heir)
+        self._handed_over = True
+
+    @staticmethod
+    def is_signed_by(path: Path, kid: str) -> bool:
+        """Whether this key is the one in force. Raises LedgerMissing, LedgerFatal."""
+        store = Store.open(path)
+        try:
+            return store.meta().get("kid") == kid
+        finally:
+            store.close()
+
+    def _commit(self, entries: Sequence[Entry], *, checkpoint: bool, heir: LedgerKey | None) -> list[Ack]:
+        if self._handed_over:
+            raise LedgerFatal(f"{self._store.path}: this key was retired; open the log with the one that follows it")
         tree, prev, time = self._tree.copy(), self._prev, max(self._clock(), self._time)
         nodes: list[Node] = []
         rows: list[EventRow] = []
@@ -149,10 +173,11 @@ class Log:
             self.personal.note(entry.type, row.seq, entry.data)
             nodes += append_leaf(tree, row.leaf)
             prev = jws_hash(signed.jws.encode())
-        seal = self._checkpoint(tree, time) if checkpoint and tree.size > self._checkpointed else None
+        seal = self._checkpoint(tree, time, heir) if checkpoint and tree.size > self._checkpointed else None
         if rows or seal:
             self.personal.flush()
-            self._store.write(rows, disclosed, named, seal, nodes, gone=gone, gone_pseudonyms=forgotten)
+            meta = {"kid": heir.kid} if heir else None
+            self._store.write(rows, disclosed, named, seal, nodes, meta, gone, forgotten)
         self._tree, self._prev, self._time = tree, prev, time
         if seal:
             self._checkpointed = seal.size
@@ -167,9 +192,11 @@ class Log:
         event = Event(self._key.vkey.name, seq, prev, entry.id, time, entry.call, entry.type, entry.data)
         return sign(event, entry.personal, self._key.kid, self._key.sign)
 
-    def _checkpoint(self, tree: Frontier, time: str) -> CheckpointRow:
+    def _checkpoint(self, tree: Frontier, time: str, heir: LedgerKey | None) -> CheckpointRow:
         root = tree.root()
         note = sign_note(Checkpoint(self._key.vkey.name, tree.size, root).text(), self._key.vkey, self._key.sign)
+        if heir:
+            note = add_signature(note, heir.vkey, heir.sign)
         return CheckpointRow(tree.size, time, root, note, tree.to_bytes())
 
     def _recover(self) -> None:
@@ -178,17 +205,17 @@ class Log:
         if meta.get("origin") != self._key.vkey.name or meta.get("kid") != self._key.kid:
             raise LedgerMissing(
                 f"{self._store.path} belongs to {meta.get('origin')} (key {meta.get('kid')}), "
-                f"the key on disk is {self._key.vkey.name} ({self._key.kid})"
+                f"the key on disk is {self._key.vkey.name} ({self._key.kid}). "
+                "If a rotation was interrupted, finish it with: ivr keys rotate"
             )
         sealed = self._store.newest_checkpoint()
         if sealed is None:
             raise LedgerFatal(f"{self._store.path} holds no checkpoint: it was changed, run: ivr log verify")
         self._tree = self._trusted_tree(sealed)
         self._checkpointed = sealed.size
-        header = header_segment(self._key.kid)
         # One event before the checkpoint too: its hash is what the first one after it is chained to.
         for row in self._store.since(sealed.size - 1):
-            event = self._verified(row, header)
+            event = self._verified(row)
             if row.seq >= sealed.size:
                 if row.seq != self._tree.size or event.prev != self._prev:
                     raise LedgerFatal(f"{self._store.path}: event {row.seq} is not chained to the one before it")
@@ -218,10 +245,10 @@ class Log:
             raise LedgerFatal(f"{self._store.path}: checkpoint {sealed.size} is not of this tree")
         return tree
 
-    def _verified(self, row: EventRow, header: bytes) -> Event:
+    def _verified(self, row: EventRow) -> Event:
         jws = row.jws.encode()
         try:
-            event = verify(jws, header, self._key.vkey.public)
+            event = self._ring.verify(jws)
         except EventError as error:
             raise LedgerFatal(f"{self._store.path}: event {row.seq}: {error}; run: ivr log verify") from None
         if event.seq != row.seq or leaf_hash(jws) != row.leaf:

@@ -62,9 +62,9 @@ class VKey:
 
     @classmethod
     def read(cls, path: Path) -> "VKey":
-        """Read a file that holds one verifier key. Raises NoteError that names the file."""
+        """The key in force, the last line of a file of verifier keys. Raises NoteError that names the file."""
         try:
-            return cls.parse(path.read_text("utf-8"))
+            return cls.parse(path.read_text("utf-8").strip().rpartition("\n")[2])
         except (OSError, UnicodeDecodeError, NoteError) as error:
             raise NoteError(f"{path}: {error}") from None
 
@@ -108,15 +108,26 @@ def sign_note(text: str, key: VKey, signer: Callable[[bytes], bytes]) -> str:
     return f"{text}\n— {key.name} {blob}\n"
 
 
-def open_note(note: str, keys: Sequence[VKey]) -> str:
-    """The text of a signed note. Unknown keys are ignored; a known key whose signature fails refuses the note."""
+def add_signature(note: str, key: VKey, signer: Callable[[bytes], bytes]) -> str:
+    """The note with one more signature over the same text."""
+    blob = base64.b64encode(key.key_hash + signer(note_text(note).encode())).decode()
+    return f"{note}— {key.name} {blob}\n"
+
+
+def note_text(note: str) -> str:
+    """The text of a signed note whose signatures are NOT checked. Raises NoteError."""
     text, blank, signatures = note.rpartition("\n\n")
     if not blank or not signatures.endswith("\n"):
         raise NoteError("not a signed note: no blank line before the signatures, or no newline at the end")
-    text += "\n"
     if any(ord(c) < 0x20 and c != "\n" for c in note):
         raise NoteError("not a signed note: it holds control characters")
-    lines = signatures[:-1].split("\n")
+    return text + "\n"
+
+
+def open_note(note: str, keys: Sequence[VKey]) -> str:
+    """The text of a signed note. Unknown keys are ignored; a known key whose signature fails refuses the note."""
+    text = note_text(note)
+    lines = note[len(text) + 1 : -1].split("\n")
     if len(lines) > MAX_SIGNATURES:
         raise NoteError(f"not a signed note: more than {MAX_SIGNATURES} signatures")
     known = {(key.name, key.key_hash): key for key in keys}
