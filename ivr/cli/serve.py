@@ -2,7 +2,6 @@
 """`ivr serve`: the whole server on this machine."""
 
 import asyncio
-import getpass
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +10,6 @@ import click
 
 from ivr.cli.exits import Exit
 from ivr.flow.place import FileError
-from ivr.ledger.client import LedgerClient
 from ivr.ledger.errors import LedgerError
 from ivr.ledger.keys import load_vkey
 from ivr.ledger.note import NoteError
@@ -62,7 +60,6 @@ async def _serve(loaded: Loaded, config: Path, stop: asyncio.Event, on_ready: Ca
     children = [Child(name, ["--config", str(config)]) for name in ("ledger", "worker")]
 
     async def up() -> None:
-        await _adopt(loaded)
         transports = ", ".join(settings.sip.transports)
         log.info("listening on sip:%s:%d (%s)", settings.sip.address, settings.sip.port, transports)
         for flow in loaded.flows.flows:
@@ -70,17 +67,3 @@ async def _serve(loaded: Loaded, config: Path, stop: asyncio.Event, on_ready: Ca
         on_ready()
 
     await supervise(children, stop, settings.limits.drain_timeout.ms / 1000 + GRACE_S, up)
-
-
-async def _adopt(loaded: Loaded) -> None:
-    """Says in the log which flows and settings are in force from here on."""
-    client = await LedgerClient.connect(loaded.settings.ledger.socket, "serve", role="tool", wait=5)
-    try:
-        await client.append(
-            "policy.adopted",
-            call=None,
-            data={"flows": loaded.flow_hashes(), "settings_sha256": loaded.settings_sha256},
-            personal={"by": getpass.getuser()},
-        )
-    finally:
-        await client.close()

@@ -2,6 +2,7 @@
 """One worker process: a SIP user agent, at most two calls, no signing key, no decryption key, no database."""
 
 import asyncio
+import getpass
 import logging
 from collections.abc import Callable
 
@@ -140,6 +141,19 @@ def _endpoint_settings(settings: Settings) -> EndpointSettings:
     )
 
 
+async def adopt(loaded: Loaded, ledger: LedgerClient) -> None:
+    """Says in the log which flows and settings this worker goes by; returns when that is durable.
+
+    The worker says it and not whoever started it: after a restart it may have loaded other ones.
+    """
+    await ledger.append(
+        "policy.adopted",
+        call=None,
+        data={"flows": loaded.flow_hashes(), "settings_sha256": loaded.settings_sha256},
+        personal={"by": getpass.getuser()},
+    )
+
+
 async def run_worker(loaded: Loaded, name: str, stop: asyncio.Event, on_ready: Callable[[], None]) -> None:
     """Serves calls until `stop` is set, then drains. Raises LedgerUnavailable, EndpointError, VaultError."""
     live: list[Worker] = []
@@ -151,8 +165,9 @@ async def run_worker(loaded: Loaded, name: str, stop: asyncio.Event, on_ready: C
     )
     worker = Worker(loaded, name, ledger)
     live.append(worker)
-    worker.endpoint.start()
     try:
+        worker.endpoint.start()
+        await adopt(loaded, ledger)
         on_ready()
         await stop.wait()
         await worker.drain("signal")
