@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Nothing is undocumented, and the committed reference is the one that the code gives."""
 
+import re
 from collections.abc import Iterator
 from enum import Enum
+from pathlib import Path
 
 import click
 import pytest
 from pydantic import BaseModel
 
-from docs_kit import REFERENCE, ROOT
+from docs_kit import PAGES as DOCUMENTS
+from docs_kit import REFERENCE, ROOT, spans
 from ivr.audit.findings import Check
 from ivr.audit.replay import Differs
 from ivr.cli import COMMANDS
@@ -22,6 +25,7 @@ from ivr.flow.model import FlowFile, FlowSpec, StepSpec
 from ivr.flow.spoken import Prompt, RecordedNotice
 from ivr.flow.verbs import Bridge, Goto, Hangup, Menu, Play
 from ivr.ledger.catalogue import TYPES
+from ivr.ledger.schema import METADATA
 from ivr.node.settings import Checkpoint, KeyFiles, Ledger, Limits, Log, Media, Prompts, Settings, Sip, Storage
 
 SETTINGS: tuple[type[BaseModel], ...] = (
@@ -121,3 +125,32 @@ def test_every_finding_is_documented_and_explained(found: Enum) -> None:
     assert f"| `{found.value}` | {cell(meaning)} |" in page("findings.md")
     audit = (ROOT / "docs" / "audit" / "README.md").read_text("utf-8")
     assert f"`{found.value}`" in audit.split("## What a finding means")[1].split("\n## ")[0]
+
+
+@pytest.mark.parametrize("name", METADATA.tables)
+def test_every_table_of_the_log_is_documented(name: str) -> None:
+    assert f"\n| `{name}` | " in (ROOT / "docs" / "audit" / "README.md").read_text("utf-8")
+
+
+def unknown_names(page: Path) -> list[str]:
+    """Words in code that look like an event type or a setting and are neither."""
+    groups = {name.partition(".")[0] for name in [*TYPES, *settings_paths()]} - {"flows"}
+    settings = {path.rsplit(".", depth)[0] for path in settings_paths() for depth in range(3)}
+    found = [span for span in spans(page) if re.fullmatch(r"[a-z]+(\.[a-z_]+)+", span)]
+    named = [span for span in found if span.partition(".")[0] in groups]
+    files = (".key", ".vkey", ".sqlite", ".sock", ".age")
+    return [name for name in named if name not in TYPES and name not in settings and not name.endswith(files)]
+
+
+WRITTEN = [document for document in DOCUMENTS if document.parent != REFERENCE]
+
+
+@pytest.mark.parametrize("document", WRITTEN, ids=lambda document: str(document.relative_to(ROOT)))
+def test_events_and_settings_that_are_named_exist(document: Path) -> None:
+    assert not unknown_names(document)
+
+
+def test_a_name_that_does_not_exist_is_found(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("`call.received` `call.recieved` `limits.calls` `limits.call` `keys/ledger.key`")
+    assert unknown_names(page) == ["call.recieved", "limits.call"]
