@@ -27,8 +27,9 @@ $(READY): pyproject.toml .ci/debian
 demo: $(READY) ## four real calls on a real server, then the proof
 	@$(BIN)/python -m demo.run
 
+# Files run beside each other, four at a time: most of a telephone call is waiting. ARGS="-n 0 -k name" for one test.
 test: $(READY) ## all tests
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 4 --dist loadfile $(ARGS)
 
 serve: $(READY) ## a server with the shipped configuration, in var/assent
 	@test -e $(SERVER)/server.yaml || { mkdir -p $(dir $(SERVER)) && $(BIN)/ivr init $(SERVER); }
