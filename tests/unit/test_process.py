@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One process of the node, as a real one: signals end it, it says ready, stopping and alive, its errors get out."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PROGRAM = """
+import asyncio, sys
+from ivr.node.process import run_process
+async def main(stop, on_ready):
+    on_ready()
+    {body}
+run_process(main)
+print("ended in order")
+"""
+
+
+@pytest.fixture
+def listener(tmp_path: Path) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(20)
+        sock.bind(str(tmp_path / "notify"))
+        yield sock
+
+
+def start(body: str, listener: socket.socket, **env: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM.format(body=body)],
+        env={**os.environ, "NOTIFY_SOCKET": listener.getsockname(), **env},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def said(listener: socket.socket, state: bytes) -> None:
+    """Waits until the process has said this; the socket's time-out is the deadline."""
+    while listener.recv(100) != state:
+        pass
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_in_order(number: signal.Signals, listener: socket.socket) -> None:
+    process = start("await stop.wait()", listener)
+    said(listener, b"READY=1")
+    process.send_signal(number)
+    said(listener, b"STOPPING=1")
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err) == (0, "ended in order\n", "")
+
+
+def test_it_serves_the_watchdog_from_its_loop(listener: socket.socket) -> None:
+    process = start("await stop.wait()", listener, WATCHDOG_USEC="40000")
+    said(listener, b"READY=1")
+    for _ in range(3):
+        said(listener, b"WATCHDOG=1")
+    process.terminate()
+    process.communicate(timeout=20)
+    assert process.returncode == 0
+
+
+def test_what_it_raises_is_raised(listener: socket.socket) -> None:
+    process = start("raise OSError('of this kind')", listener)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert "OSError: of this kind" in err
+    said(listener, b"STOPPING=1")
+
+
+def test_a_supervised_process_dies_with_its_supervisor(listener: socket.socket) -> None:
+    """The one in between starts it and is killed; nobody tells it anything but the kernel."""
+    child = PROGRAM.format(body="await stop.wait()")
+    between = f"import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {child!r}]); time.sleep(600)"
+    env = {**os.environ, "NOTIFY_SOCKET": listener.getsockname(), "ASSENT_SUPERVISED": "1"}
+    supervisor = subprocess.Popen([sys.executable, "-c", between], env=env, stdout=subprocess.DEVNULL)
+    said(listener, b"READY=1")
+    supervisor.kill()
+    supervisor.wait(timeout=20)
+    said(listener, b"STOPPING=1")
