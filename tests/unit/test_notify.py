@@ -56,6 +56,7 @@ def test_without_the_variable_nothing_is_sent(monkeypatch: pytest.MonkeyPatch) -
         ("soon", None, None),
         (None, None, None),
     ],
+    ids=["no process named", "this process", "another process", "empty", "no number", "unset"],
 )
 def test_the_watchdog_is_served_twice_an_interval(
     usec: str | None, pid: str | None, interval: float | None, monkeypatch: pytest.MonkeyPatch

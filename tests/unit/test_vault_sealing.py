@@ -70,6 +70,7 @@ def test_recipients_may_have_comments_and_repeats(tmp_path: Path) -> None:
         ("ssh-ed25519 AAAA\n", "r:1: not an age X25519 recipient"),
         (f"{x25519.Identity.generate()}\n", "r:1: a secret key among the recipients"),
     ],
+    ids=["empty", "comment", "nonsense", "ssh", "secret"],
 )
 def test_a_bad_recipients_file_is_named_with_its_line(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "r").write_text(text)
@@ -100,6 +101,7 @@ def test_identities_may_have_comments_and_several_lines(tmp_path: Path) -> None:
         ("age-encryption.org/v1\n", "itself encrypted"),
         ("hello\n", "expected AGE-SECRET-KEY-1"),
     ],
+    ids=["empty", "recipient", "encrypted", "hello"],
 )
 def test_a_bad_identity_file_is_named_with_its_line(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "i").write_text(text)
