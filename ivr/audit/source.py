@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from ivr.ledger.nodes import WIDTH
 from ivr.ledger.proofs import subtree
+from ivr.ledger.sealed import FieldOpener
 
 _EVENTS = "SELECT seq, id, call, recording, type, time, jws, leaf FROM events ORDER BY seq"
 _DISCLOSURES = "SELECT seq, digest, name, text FROM disclosures ORDER BY seq, name"
@@ -59,7 +60,9 @@ Row = TypeVar("Row", EventRow, DisclosureRow, CheckpointRow)
 class LogSource:
     """An open snapshot. A context manager; raises SourceError for everything that keeps it from being read."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, opener: FieldOpener | None = None) -> None:
+        """With `opener`, personal fields whose secrets live are given in clear; others as they are stored."""
+        self._opener = opener
         if not path.is_file():
             raise SourceError(f"{path}: no such file")
         self.path = path
@@ -93,7 +96,9 @@ class LogSource:
 
     def disclosures(self) -> Iterator[DisclosureRow]:
         """The personal fields that have not been erased, by sequence number."""
-        return self._rows(_DISCLOSURES, DisclosureRow)
+        for row in self._rows(_DISCLOSURES, DisclosureRow):
+            clear = self._opener.open(row.text) if self._opener is not None else None
+            yield row if clear is None else row._replace(text=clear)
 
     def checkpoints(self) -> Iterator[CheckpointRow]:
         """The stored checkpoints by size."""
@@ -102,6 +107,10 @@ class LogSource:
     def rows_from(self, seq: int, end: int) -> Iterator[EventRow]:
         """The events from `seq` to `end - 1`."""
         return self._rows(f"{_COLUMNS} WHERE seq >= ? AND seq < ? ORDER BY seq", EventRow, seq, end)
+
+    def rows_of(self, beginning: str) -> Iterator[EventRow]:
+        """The events whose type begins so, as the column says."""
+        return self._rows(f"{_COLUMNS} WHERE type >= ? AND type < ? ORDER BY seq", EventRow, beginning, beginning + "{")
 
     def event(self, reference: str) -> EventRow | None:
         """The event with this sequence number or id."""

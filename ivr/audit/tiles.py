@@ -81,6 +81,10 @@ class TileFolder:
                 if seq <= at < end:
                     yield _row(at, entry, leaf)
 
+    def rows_of(self, beginning: str) -> Iterator[EventRow]:
+        """The events whose type begins so; reads the whole folder."""
+        return (row for row in self.rows() if row.type.startswith(beginning))
+
     def event(self, reference: str) -> EventRow | None:
         """The event with this sequence number; with an id, the whole folder is read."""
         if reference.isdecimal():

@@ -3,9 +3,11 @@
 
 from collections.abc import Callable, Iterator
 
+from ivr.audit.keys import TrustedKeys
 from ivr.audit.source import EventRow, LogSource
-from ivr.ledger.event import Event, EventError, header_segment, jws_hash, key_id, verify
-from ivr.ledger.note import VKey
+from ivr.ledger.event import Event, EventError, jws_hash, verify
+from ivr.ledger.note import Checkpoint, VKey, note_text
+from ivr.ledger.tree import Frontier, leaf_hash
 
 PROGRESS_EVERY = 1000
 
@@ -22,13 +24,14 @@ def verified_events(
     source: LogSource, vkey: VKey, on_progress: Callable[[int, int], None] = lambda _done, _all: None
 ) -> Iterator[Event]:
     """All events in order. Raises Unverified at the first that does not hold; those before it were given."""
-    header = header_segment(key_id(vkey.public))
+    keys, tree = TrustedKeys(source, vkey), Frontier.empty()
+    checkpoints = {row.size: row for row in source.checkpoints()} if keys.vouching else {}
     prev: str | None = None
     done = 0
     for row in source.rows():
         jws = row.jws.encode() if isinstance(row.jws, str) else b""
         try:
-            event = verify(jws, header, vkey.public)
+            event = verify(jws, keys.header, keys.current.public)
         except EventError as error:
             raise Unverified(row, str(error)) from None
         if event.log != vkey.name:
@@ -37,9 +40,20 @@ def verified_events(
             raise Unverified(row, f"it was signed as event {event.seq} and stands at {done}")
         if event.prev != prev:
             raise Unverified(row, "it is not chained to the event before it")
+        wrong = keys.follow(event)
+        if wrong is not None:
+            raise Unverified(row, wrong)
         prev = jws_hash(jws)
         done += 1
+        if checkpoints:
+            tree.append(leaf_hash(jws))
+            sealed = checkpoints.get(done)
+            if sealed is not None and Checkpoint.parse(note_text(sealed.note)).root == tree.root():
+                keys.sealed(sealed.note)
         if done % PROGRESS_EVERY == 0:
             on_progress(done, source.events)
         yield event
+    doubt = keys.doubt()
+    if doubt is not None:
+        raise Unverified(row, doubt)
     on_progress(done, source.events)

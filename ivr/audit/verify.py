@@ -9,12 +9,16 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
+from ivr.audit.checkpoints import Checkpoints, Kept
 from ivr.audit.findings import Check, Finding
+from ivr.audit.keys import Source, TrustedKeys
 from ivr.audit.recordings import Recordings
-from ivr.audit.source import CheckpointRow, DisclosureRow, EventRow, LogSource
+from ivr.audit.source import DisclosureRow, EventRow
 from ivr.ledger.canonical import b64url
-from ivr.ledger.event import Event, EventError, header_segment, key_id, match_disclosures, verify
-from ivr.ledger.note import Checkpoint, NoteError, VKey, open_checkpoint
+from ivr.ledger.event import Event, EventError, match_disclosures, verify
+from ivr.ledger.nodes import Node, append_leaf, complete
+from ivr.ledger.note import VKey
+from ivr.ledger.sealed import PREFIX
 from ivr.ledger.tree import Frontier, leaf_hash
 
 PROGRESS_EVERY = 1000
@@ -30,6 +34,7 @@ class Report:
     sealed: int = 0
     checkpoints: int = 0
     erased_fields: int = 0
+    sealed_fields: int = 0
     root: str = ""
     recordings: Recordings = field(default_factory=Recordings)
     findings: list[Finding] = field(default_factory=list)
@@ -40,16 +45,8 @@ class Report:
         return not self.findings
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """A checkpoint that somebody kept outside: its signed note, and where it came from."""
-
-    note: str
-    place: str
-
-
 def verify_log(
-    source: LogSource,
+    source: Source,
     vkey: VKey,
     kept: Sequence[Kept] = (),
     on_progress: Callable[[int, int], None] = lambda _done, _all: None,
@@ -61,30 +58,30 @@ def verify_log(
 class _Verifier:
     """The state of one pass."""
 
-    def __init__(self, source: LogSource, vkey: VKey, kept: Sequence[Kept]) -> None:
+    def __init__(self, source: Source, vkey: VKey, kept: Sequence[Kept]) -> None:
         self._source = source
         self._vkey = vkey
-        self._header = header_segment(key_id(vkey.public))
+        self._keys = TrustedKeys(source, vkey)
         self._report = Report(vkey.name)
         self._tree = Frontier.empty()
         self._expected = 0
         self._prev: str | None = None
         self._time = ""
         self._disclosures = _Grouped(source.disclosures())
-        self._awaited = sorted([*self._stored(), *self._outside(kept)], key=lambda a: a.checkpoint.size)
-        self._tree_differs = False
+        self._checkpoints = Checkpoints(source, kept, self._keys, self._note)
+        self._check_nodes = source.nodes() is not None
 
     def run(self, on_progress: Callable[[int, int], None]) -> Report:
         report = self._report
-        self._meet_checkpoints()
+        self._checkpoints.meet(self._tree)
         for row in self._source.rows():
             self._event(row)
-            self._meet_checkpoints()
+            self._checkpoints.meet(self._tree)
             report.events += 1
             if report.events % PROGRESS_EVERY == 0:
                 on_progress(report.events, self._source.events)
         self._orphaned_disclosures(self._disclosures.rest())
-        self._cut()
+        self._at_the_end()
         self._report.findings += self._report.recordings.contradictions()
         report.root = self._tree.root().hex()
         on_progress(report.events, self._source.events)
@@ -97,19 +94,23 @@ class _Verifier:
         self._place(row)
         # What is hashed is what is there, valid or not: so the first checkpoint after a change shows it too.
         leaf = leaf_hash(jws)
-        self._tree.append(leaf)
+        for node in append_leaf(self._tree, leaf):
+            self._node(node)
         prev, self._prev = self._prev, b64url(sha256(jws).digest()).decode()
         self._expected = row.seq + 1
         self._orphaned_disclosures(self._disclosures.before(row.seq))
         disclosures = self._disclosures.of(row.seq)
         try:
-            event = verify(jws, self._header, self._vkey.public)
+            event = verify(jws, self._keys.header, self._keys.current.public)
         except EventError as error:
             self._find(Check.EVENT, str(error), row)
             return
         self._order(row, event, prev)
         self._beside(row, event, leaf)
         self._personal(row, event, disclosures)
+        wrong = self._keys.follow(event)
+        if wrong is not None:
+            self._find(Check.KEY, wrong, row)
         if event.type == "call.received":
             self._report.calls += 1
         self._report.recordings.note(event)
@@ -149,6 +150,13 @@ class _Verifier:
         if not event.sd and not disclosures:
             return
         self._report.erased_fields += max(0, len(event.sd) - len(disclosures))
+        sealed = [d for d in disclosures if d.text.startswith(PREFIX)]
+        disclosures = [d for d in disclosures if not d.text.startswith(PREFIX)]
+        self._report.sealed_fields += len(sealed)
+        for stored in sealed:
+            # Its content cannot be read here; that it stands where it was signed for can be.
+            if stored.digest not in event.sd:
+                self._find(Check.DISCLOSURE, "does not belong to this event", row, stored.name)
         try:
             found = match_disclosures(event, [d.text for d in disclosures])
         except EventError as error:
@@ -164,72 +172,31 @@ class _Verifier:
                 Finding(Check.DISCLOSURE, "belongs to no event of the log", event=row.seq, place=row.name)
             )
 
-    # -- checkpoints --
+    # -- the tree, and the end --
 
-    def _stored(self) -> Iterator["_Awaited"]:
-        for row in self._source.checkpoints():
-            self._report.checkpoints += 1
-            place = f"checkpoint {row.size}"
-            checkpoint = self._opened(row.note, place)
-            if checkpoint is None:
-                continue
-            if (checkpoint.size, checkpoint.root) != (row.size, row.root):
-                self._note(Check.CHECKPOINT, "the columns differ from the signed note", place)
-            yield _Awaited(checkpoint, place, stored=True)
-        if not self._report.checkpoints:
-            self._note(Check.CHECKPOINT, "the log holds no checkpoint; every log has one from its creation on", None)
+    def _node(self, node: Node) -> None:
+        if self._check_nodes and self._source.node(node.level, node.number) != node.hash:
+            # One is enough to say: what is above it and after it differs for the same reason.
+            self._check_nodes = False
+            what = "a stored subtree hash is not that of its events"
+            self._note(Check.INDEX, what, f"node {node.level}/{node.number}")
 
-    def _outside(self, kept: Sequence[Kept]) -> Iterator["_Awaited"]:
-        for one in kept:
-            checkpoint = self._opened(one.note, one.place)
-            if checkpoint is not None:
-                yield _Awaited(checkpoint, one.place, stored=False)
-
-    def _opened(self, note: str, place: str) -> Checkpoint | None:
-        try:
-            return open_checkpoint(note, self._vkey)
-        except NoteError as error:
-            self._note(Check.CHECKPOINT, str(error), place)
-            return None
-
-    def _meet_checkpoints(self) -> None:
-        while self._awaited and self._awaited[0].checkpoint.size == self._tree.size:
-            awaited = self._awaited.pop(0)
-            if awaited.checkpoint.root == self._tree.root():
-                self._report.sealed = max(self._report.sealed, awaited.checkpoint.size if awaited.stored else 0)
-            elif awaited.stored and self._tree_differs:
-                # Every later checkpoint differs too; the first one tells where.
-                continue
-            else:
-                self._tree_differs = self._tree_differs or awaited.stored
-                self._note(Check.TREE, self._between(awaited), awaited.place)
-
-    def _between(self, awaited: "_Awaited") -> str:
-        if not awaited.stored:
-            return f"the first {awaited.checkpoint.size} events are not those that this checkpoint was made of"
-        return f"an event from {self._report.sealed} to {awaited.checkpoint.size - 1} is not the one that was logged"
-
-    def _cut(self) -> None:
-        """What is left lies beyond the end of the log."""
-        size = self._tree.size
-        stored = [a for a in self._awaited if a.stored]
-        for awaited in [*stored[-1:], *(a for a in self._awaited if not a.stored)]:
-            missing = awaited.checkpoint.size - size
-            what = f"the log has {size} events, {missing} fewer than this checkpoint"
-            self._note(Check.CUT, f"{what}: its end was cut off, or events were taken out", awaited.place)
+    def _at_the_end(self) -> None:
+        report, size = self._report, self._tree.size
+        self._checkpoints.beyond(size)
+        report.checkpoints, report.sealed = self._checkpoints.count, self._checkpoints.sealed
+        if self._check_nodes and (stored := self._source.nodes()) != complete(size):
+            what = f"{stored} subtree hashes are stored, the events have {complete(size)}"
+            self._note(Check.INDEX, what, "nodes")
+        doubt = self._keys.doubt()
+        if doubt is not None:
+            self._note(Check.KEY, doubt, None)
 
     def _find(self, check: Check, message: str, row: EventRow, place: str | None = None) -> None:
         self._report.findings.append(Finding(check, message, row.seq, row.call, place))
 
     def _note(self, check: Check, message: str, place: str | None) -> None:
         self._report.findings.append(Finding(check, message, place=place))
-
-
-@dataclass(frozen=True, slots=True)
-class _Awaited:
-    checkpoint: Checkpoint
-    place: str
-    stored: bool
 
 
 class _Grouped:
@@ -263,4 +230,4 @@ class _Grouped:
         return taken
 
 
-__all__ = ["CheckpointRow", "Kept", "Report", "verify_log"]
+__all__ = ["Kept", "Report", "verify_log"]

@@ -10,6 +10,7 @@ from ivr.calls.recorder import CallRecorder
 from ivr.calls.speaker import Playback, Played
 from ivr.consent import inputs as i
 from ivr.consent.effects import Message
+from ivr.ledger.note import NoteError
 from ivr.ledger.permit import PermitError, verify_permit
 from ivr.sip.recorder import RecorderError
 from ivr.vault.errors import VaultError
@@ -113,7 +114,7 @@ class CallHands:
         """Opens the recorder with the permit that came back from the ledger, verified here once more."""
         session, services = self._session, self._session.services
         try:
-            verified = verify_permit(permit, services.vkey, call=session.call)
+            verified = verify_permit(permit, services.vkey(), call=session.call)
             recorder = CallRecorder(
                 verified,
                 services.store,
@@ -122,7 +123,7 @@ class CallHands:
                 lambda reason: session.driver.tell(i.RecorderFailed(number, reason)),
                 lambda sealed: self._sealed(number, verified.recording, sealed),
             )
-        except (PermitError, RecorderError, VaultError) as error:
+        except (PermitError, NoteError, RecorderError, VaultError) as error:
             log.error("call %s: no recorder: %s", session.call, error)
             session.driver.tell(i.RecorderFailed(number, type(error).__name__))
             return

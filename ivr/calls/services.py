@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ivr.flow.load import FlowSet
 from ivr.flow.prompts import Prompts, PromptSpec
 from ivr.ledger.client import LedgerClient
-from ivr.ledger.note import VKey
+from ivr.ledger.keyring import CurrentKey
 from ivr.sip.endpoint import Endpoint
 from ivr.vault.store import RecordingStore
 from media.audio import AudioError
@@ -23,7 +23,7 @@ class Services:
 
     endpoint: Endpoint
     ledger: LedgerClient
-    vkey: VKey
+    vkey: CurrentKey
     store: RecordingStore
     flows: FlowSet
     prompts: Prompts

@@ -15,7 +15,8 @@ from rich.table import Table
 from ivr.cli.exits import Exit
 from ivr.flow.place import FileError
 from ivr.ledger.errors import LedgerError
-from ivr.ledger.note import NoteError, VKey
+from ivr.ledger.keyring import KeyRing
+from ivr.ledger.note import NoteError
 from ivr.node.settings import Settings
 from ivr.vault.errors import Damaged, VaultError
 from ivr.vault.export import Format, export
@@ -39,16 +40,16 @@ class _Vault:
 
     store: RecordingStore
     database: Path
-    vkey: VKey
+    keys: KeyRing
 
     @classmethod
     def of(cls, folder: Path) -> "_Vault":
         settings = Settings.load(folder)
         store = RecordingStore(settings.storage.recordings, settings.storage.keystore, None)
-        return cls(store, settings.storage.database, VKey.read(settings.keys.ledger_public))
+        return cls(store, settings.storage.database, KeyRing.read(settings.keys.ledger_public))
 
     def logged(self, recording: str) -> Logged | None:
-        return logged(self.database, self.vkey, recording)
+        return logged(self.database, self.keys, recording)
 
 
 class _DoesNotHold(click.ClickException):

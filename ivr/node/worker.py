@@ -9,7 +9,7 @@ from collections.abc import Callable
 from ivr.calls.services import Services
 from ivr.calls.session import Session
 from ivr.ledger.client import LedgerClient
-from ivr.ledger.keys import load_vkey
+from ivr.ledger.keyring import CurrentKey
 from ivr.node.load import CALL_RATE, Loaded
 from ivr.node.settings import Settings, Transport
 from ivr.sip.endpoint import Endpoint, EndpointSettings
@@ -46,7 +46,7 @@ class Worker:
         return Services(
             endpoint=self.endpoint,
             ledger=self._ledger,
-            vkey=load_vkey(settings.keys.ledger_public.parent),
+            vkey=CurrentKey(settings.keys.ledger_public),
             store=RecordingStore(
                 storage.recordings,
                 storage.keystore,

@@ -7,8 +7,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from ivr.ledger.event import Event, EventError, header_segment, key_id, verify
-from ivr.ledger.note import VKey
+from ivr.ledger.event import Event, EventError
+from ivr.ledger.keyring import KeyRing
 from ivr.vault.errors import Damaged, VaultUnwritable
 from ivr.vault.segments import SegmentFact
 
@@ -34,7 +34,7 @@ class Finding:
     what: str
 
 
-def logged(database: Path, vkey: VKey, recording: str) -> Logged | None:
+def logged(database: Path, keys: KeyRing, recording: str) -> Logged | None:
     """The `recording.stopped` of this recording, signatures checked; None while it runs or when it was lost.
 
     A log entry holds at most 64 KiB, about 350 segments: events before it may have named the earlier ones already.
@@ -46,9 +46,8 @@ def logged(database: Path, vkey: VKey, recording: str) -> Logged | None:
             rows = connection.execute(query, (recording,)).fetchall()
     except sqlite3.Error as error:
         raise VaultUnwritable(f"cannot read the log: {error}", database, "is this the folder of a server?") from error
-    header = header_segment(key_id(vkey.public))
     try:
-        events = [verify(row[0].encode(), header, vkey.public) for row in rows]
+        events = [keys.verify(row[0].encode()) for row in rows]
         if any(event.data["recording"] != recording for event in events):
             raise EventError("it is of another recording")
         return _logged(events)

@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from ivr.cli import main
 from ivr.ledger.ids import uuid7
+from ivr.ledger.keyring import KeyRing
 from ivr.ledger.keys import create_keys
 from ivr.ledger.log import Entry, Log
 from ivr.vault.errors import Damaged
@@ -169,10 +170,10 @@ def test_a_long_recording_may_be_logged_in_parts(tmp_path: Path) -> None:
     log = Log.create(tmp_path / "log.sqlite", key, b"p" * 32)
     part = {"recording": kept.recording, "segments": [asdict(fact) for fact in facts[:3]]}
     log.append([Entry("recording.sealed", kept.call, part)])
-    assert logged(tmp_path / "log.sqlite", key.vkey, kept.recording) is None
+    assert logged(tmp_path / "log.sqlite", KeyRing((key.vkey,)), kept.recording) is None
     log.append([stopped(kept, facts[3:])])
     log.close()
-    told = logged(tmp_path / "log.sqlite", key.vkey, kept.recording)
+    told = logged(tmp_path / "log.sqlite", KeyRing((key.vkey,)), kept.recording)
     assert told is not None
     assert told.segments == tuple(facts[:5]), "the last one is past what was kept: it was taken back"
 
@@ -180,4 +181,4 @@ def test_a_long_recording_may_be_logged_in_parts(tmp_path: Path) -> None:
 def test_an_event_of_another_key_is_not_believed(server: Server, tmp_path: Path) -> None:
     other = create_keys(tmp_path, "test.example/log")
     with pytest.raises(Damaged, match="ivr log verify"):
-        logged(server.folder / "data" / "log.sqlite", other.vkey, server.kept.recording)
+        logged(server.folder / "data" / "log.sqlite", KeyRing((other.vkey,)), server.kept.recording)
