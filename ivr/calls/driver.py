@@ -25,7 +25,15 @@ log = logging.getLogger(__name__)
 Facts = Mapping[str, Any]
 
 # Inputs that come from outside at any time: logged only when they change something. All others are facts of the call.
-_ONLY_IF_THEY_MATTER = (i.Key, i.Preferred, i.Expired, i.LedgerLost, i.Faulted, i.PermitAcknowledged)
+_ONLY_IF_THEY_MATTER = (
+    i.Key,
+    i.Preferred,
+    i.Expired,
+    i.LedgerLost,
+    i.Faulted,
+    i.PermitAcknowledged,
+    i.RecorderFailed,
+)
 
 
 class Hands(Protocol):
