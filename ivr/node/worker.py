@@ -163,14 +163,16 @@ async def run_worker(loaded: Loaded, name: str, stop: asyncio.Event, on_ready: C
         live_calls=lambda: live[0].live_calls() if live else [],
         wait=LEDGER_WAIT_S,
     )
-    worker = Worker(loaded, name, ledger)
-    live.append(worker)
     try:
-        worker.endpoint.start()
-        await adopt(loaded, ledger)
-        on_ready()
-        await stop.wait()
-        await worker.drain("signal")
+        worker = Worker(loaded, name, ledger)
+        live.append(worker)
+        try:
+            worker.endpoint.start()
+            await adopt(loaded, ledger)
+            on_ready()
+            await stop.wait()
+            await worker.drain("signal")
+        finally:
+            worker.endpoint.stop()
     finally:
-        worker.endpoint.stop()
         await ledger.close()
