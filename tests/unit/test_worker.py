@@ -11,6 +11,7 @@ from ivr.ledger.errors import LedgerError
 from ivr.ledger.event import peek
 from ivr.ledger.keys import load_ledger_key, load_pseudonym_key
 from ivr.ledger.log import Log
+from ivr.ledger.note import NoteError
 from ivr.ledger.service import LedgerService, ServiceSettings
 from ivr.node import worker as module
 from ivr.node.initialise import initialise
@@ -95,5 +96,5 @@ def test_what_it_lacks_ends_it_with_nothing_left_running(
         return real(worker, *rest)
 
     monkeypatch.setattr(module.Worker, "_make_services", late)
-    with pytest.raises((LedgerError, VaultError), match=name):
+    with pytest.raises((LedgerError, NoteError, VaultError), match=name):
         run(server, monkeypatch)
