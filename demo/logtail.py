@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ivr.ledger.errors import LedgerMissing
+from ivr.ledger.keys import load_pseudonym_key
 from ivr.ledger.query import LogReader, ShownEvent
+from ivr.ledger.sealed import FieldOpener
 
 
 class LogTimeout(AssertionError):
@@ -26,12 +28,16 @@ class LogTail:
     def poll(self) -> list[ShownEvent]:
         """Reads and returns what is new; nothing while there is no log."""
         try:
-            with LogReader(self.path) as log:
+            with LogReader(self.path, self._opener()) as log:
                 new = list(log.events(since=self.events[-1].seq + 1 if self.events else 0))
         except (LedgerMissing, sqlite3.OperationalError):
             return []
         self.events += new
         return new
+
+    def _opener(self) -> FieldOpener:
+        folder = self.path.parent.parent
+        return FieldOpener(folder / "data/subjects", load_pseudonym_key(folder / "keys"))
 
     @property
     def next(self) -> int:

@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "recording": ("ivr.cli.recording", "List, show and export recordings."),
     "keys": ("ivr.cli.keys", "Show the keys that sign and those that seal."),
     "retention": ("ivr.cli.retention", "Plan and apply retention."),
+    "access": ("ivr.cli.access", "Show and change who may do what."),
 }
 
 

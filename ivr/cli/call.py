@@ -8,9 +8,8 @@ from pathlib import Path
 import click
 
 from ivr.audit.timeline import headline, sentence
-from ivr.cli.log import config_option, db_option, json_option, told
-from ivr.ledger.query import CallSummary, LogReader, ShownEvent
-from ivr.node.settings import Settings
+from ivr.cli.log import config_option, db_option, json_option, log_reader, told
+from ivr.ledger.query import CallSummary, ShownEvent
 
 
 @click.group()
@@ -25,7 +24,7 @@ def command() -> None:
 @json_option
 def list_calls(folder: Path, db: Path | None, limit: int | None, as_json: bool) -> None:
     """Print the calls, oldest first; with --json one object a line."""
-    with told(), LogReader(db or Settings.load(folder).storage.database) as log:
+    with told(), log_reader(folder, db) as log:
         calls = log.calls(limit)
     for call in calls:
         click.echo(json.dumps(call.as_json(), ensure_ascii=False) if as_json else line(call))
@@ -50,7 +49,7 @@ def show(call_id: str, folder: Path, db: Path | None, as_json: bool) -> None:
 
     ID is a call's id or any beginning of it that no other call has.
     """
-    with told(), LogReader(db or Settings.load(folder).storage.database) as log:
+    with told(), log_reader(folder, db) as log:
         call = log.find_call(call_id)
         events = list(log.events(call))
     verdict = headline((event.type, event.data) for event in events)

@@ -64,6 +64,8 @@ async def _run(settings: Settings, access: Access, stop: asyncio.Event, on_ready
             checkpoint_events=checkpoint.events,
             checkpoint_seconds=checkpoint.interval.ms / 1000,
             access=access,
+            people=settings.keys.people,
+            personal=settings.personal,
             version=__version__,
         ),
         inventory,

@@ -22,8 +22,10 @@ from ivr.cli.exits import Exit
 from ivr.flow.place import FileError
 from ivr.ledger.errors import LedgerError
 from ivr.ledger.event import EventError
+from ivr.ledger.keys import load_pseudonym_key
 from ivr.ledger.note import NoteError, VKey
 from ivr.ledger.query import LogReader, ShownEvent
+from ivr.ledger.sealed import FieldOpener
 from ivr.node.settings import Settings
 
 _Folder = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -65,9 +67,26 @@ def show(folder: Path, db: Path | None, call: str | None, as_json: bool) -> None
 
     Personal fields are shown while they are kept. Signatures are not checked here: `ivr log verify` does that.
     """
-    with told(), LogReader(db or Settings.load(folder).storage.database) as log:
+    with told(), log_reader(folder, db) as log:
         for event in log.events(log.find_call(call) if call else None):
             click.echo(json.dumps(event.as_json(), ensure_ascii=False) if as_json else line(event))
+
+
+def log_reader(folder: Path, db: Path | None) -> LogReader:
+    """The log of a server, with personal fields where this user may read their secrets; or a copy, without."""
+    if db is not None:
+        return LogReader(db)
+    settings = Settings.load(folder)
+    return LogReader(settings.storage.database, field_opener(settings))
+
+
+def field_opener(settings: Settings) -> FieldOpener | None:
+    """Opens personal fields; None for somebody who may not read the key store or its key."""
+    try:
+        key = load_pseudonym_key(settings.keys.pseudonym.parent)
+        return FieldOpener(settings.storage.subjects, key)
+    except LedgerError:
+        return None
 
 
 def line(event: ShownEvent) -> str:
@@ -234,7 +253,7 @@ def _replay_in_words(report: ReplayReport) -> str:
 @db_option
 def checkpoint(folder: Path, db: Path | None) -> None:
     """Print the newest signed checkpoint. Keep it somewhere else: a log that was cut or rewritten cannot match it."""
-    with told(), LogReader(db or Settings.load(folder).storage.database) as log:
+    with told(), log_reader(folder, db) as log:
         note = log.checkpoint()
     if note is None:
         raise CouldNotRun("this log has no checkpoint: it is not as it was made, run: ivr log verify")

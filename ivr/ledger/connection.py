@@ -29,6 +29,12 @@ class Handler(Protocol):
     def append(self, connection: "Connection", n: int, message: dict[str, Any]) -> None:
         """The peer has an event."""
 
+    def find(self, connection: "Connection", n: int, message: dict[str, Any]) -> None:
+        """The peer looks for somebody's events."""
+
+    def erase(self, connection: "Connection", n: int, message: dict[str, Any]) -> None:
+        """The peer has an event that erases personal fields."""
+
     def closed(self, connection: "Connection") -> None:
         """The peer is gone."""
 
@@ -86,6 +92,15 @@ class Connection(asyncio.Protocol):
         else:
             code = error.code if isinstance(error, LedgerRefused) else FATAL
             self._send({"op": "refused", "n": n, "code": code, "message": str(error)})
+        self._read_on()
+
+    def found(self, n: int, events: list[list[Any]]) -> None:
+        """What a search found."""
+        self._unanswered -= 1
+        self._send({"op": "found", "n": n, "events": events})
+        self._read_on()
+
+    def _read_on(self) -> None:
         if self._paused and self._unanswered < MAX_UNANSWERED // 2 and self._transport is not None:
             self._paused = False
             self._transport.resume_reading()
@@ -99,12 +114,13 @@ class Connection(asyncio.Protocol):
         op = message["op"]
         if op == "hello" and not self.worker:
             self._hello(message)
-        elif op == "append" and self.worker:
+        elif op in ("append", "find", "erase") and self.worker:
             n = message.get("n")
             if type(n) is not int:
-                raise ProtocolError("append without a number")
+                raise ProtocolError(f"{op} without a number")
             self._unanswered += 1
-            self._handler.append(self, n, message)
+            handle = {"append": self._handler.append, "find": self._handler.find, "erase": self._handler.erase}[op]
+            handle(self, n, message)
             if self._unanswered >= MAX_UNANSWERED and not self._paused and self._transport is not None:
                 self._paused = True
                 self._transport.pause_reading()

@@ -24,6 +24,9 @@ from ivr.ledger.signature import verify_ed25519
 FORBIDDEN = "forbidden"
 """Code of a refusal: nobody signed it, or somebody who may not."""
 
+PEOPLE_HEAD = "# role (operator, auditor, officer), verifier key, age recipient; written by `ivr access`\n"
+"""First line of people.txt."""
+
 _CONTEXT = b"assent tool v1\n"
 
 
@@ -48,8 +51,12 @@ GRANTS: Mapping[str, frozenset[Role]] = {
     "subject.request.closed": frozenset({Role.OFFICER}),
     "subject.erased": frozenset({Role.OFFICER}),
     "reference.tried": frozenset({Role.OPERATOR, Role.OFFICER}),
+    "subject.find": frozenset({Role.OPERATOR, Role.OFFICER}),
 }
-"""The events that only a person may cause, and who. The ledger refuses them without that person's signature."""
+"""What only a person may cause, and who: events, and the search for a number.
+
+The ledger refuses them without that person's signature.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,7 +132,8 @@ class PersonalData:
     def tries(self, since: str) -> int:
         """How many reference codes were tried in vain since then (a time as in events)."""
         rows = self._store.of_types(("reference.tried",), since=since)
-        return sum(peek(row.jws).data.get("found") is False for row in rows)
+        tried = [peek(row.jws).data for row in rows]
+        return sum(data.get("found") is False and not data.get("refused") for data in tried)
 
     def close(self) -> None:
         """Release the key store."""

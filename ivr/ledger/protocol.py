@@ -3,9 +3,13 @@
 
 worker → ledger   {"op":"hello","v":1,"worker":NAME,"role":"worker"|"tool","live":[CALL,…]}
                   {"op":"append","n":N,"id":UUID,"type":…,"call":…,"data":{…},"personal":{…},"again":BOOL}
+tool → ledger     the same, with "auth":{"who":NAME,"sig":…} where a person must sign (people.py), and
+                  {"op":"find","n":N,"id":UUID,"by":"number"|"reference","value":…,"auth":…}
+                  {"op":"erase","n":N,…as append…,"fields":[[SEQ,NAME|null],…],"subject":NUMBER|null,"auth":…}
 ledger → worker   {"op":"welcome","log":ORIGIN,"lost":[CALL,…]}
                   {"op":"ack","n":N,"seq":…,"id":…,"time":…,"jws":…}
                   {"op":"refused","n":N,"code":CODE,"message":…}
+ledger → tool     {"op":"found","n":N,"events":[[SEQ,NAME,CALL|null,TYPE],…]}
 """
 
 import struct
@@ -24,6 +28,7 @@ FATAL = "fatal"
 INVALID = "invalid"
 CALL_CLOSED = "call-closed"
 CALL_FOREIGN = "call-foreign"
+LIMITED = "limited"
 
 
 class ProtocolError(Exception):

@@ -14,6 +14,7 @@ from typing import Any
 
 from ivr.ledger.errors import LedgerMissing
 from ivr.ledger.event import EventError, parse_disclosure, peek
+from ivr.ledger.sealed import PREFIX, FieldOpener
 
 _FIELDS = "SELECT e.seq, e.jws, d.text FROM events e LEFT JOIN disclosures d ON d.seq = e.seq"
 _ORDER = " ORDER BY e.seq, d.name"
@@ -60,8 +61,9 @@ class CallSummary:
 class LogReader:
     """An open log. A context manager; sees what was durable when each question was asked."""
 
-    def __init__(self, path: Path) -> None:
-        """Raises LedgerMissing."""
+    def __init__(self, path: Path, opener: FieldOpener | None = None) -> None:
+        """Without `opener`, sealed personal fields count as erased. Raises LedgerMissing."""
+        self._open = opener.open if opener else _plain
         if not path.is_file():
             raise LedgerMissing(f"the log {path} is not there; it is made once with: ivr init DIR")
         try:
@@ -110,7 +112,7 @@ class LogReader:
     def _shown(self, where: str, values: Sequence[object]) -> Iterator[ShownEvent]:
         rows = self._db.execute(_FIELDS + where + _ORDER, values)
         for (seq, jws), group in groupby(rows, key=lambda row: (row[0], row[1])):
-            texts = [row[2] for row in group if row[2] is not None]
+            texts = [text for row in group if row[2] is not None and (text := self._open(row[2])) is not None]
             try:
                 event = peek(jws)
                 personal = {d.name: d.value for d in map(parse_disclosure, texts)}
@@ -118,6 +120,10 @@ class LogReader:
                 raise EventError(f"event {seq}: {error}; run: ivr log verify") from None
             erased = len(event.sd) - len(personal)
             yield ShownEvent(seq, event.id, event.time, event.call, event.type, event.data, personal, erased, jws)
+
+
+def _plain(text: str) -> str | None:
+    return None if text.startswith(PREFIX) else text
 
 
 def _summary(call: str, events: Sequence[ShownEvent]) -> CallSummary:

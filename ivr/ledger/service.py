@@ -8,7 +8,7 @@ import socket as sockets
 from collections.abc import Callable, Coroutine, Hashable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -19,13 +19,17 @@ from ivr.ledger.errors import LedgerError, LedgerFatal, LedgerMissing, LedgerRef
 from ivr.ledger.keys import load_ledger_key, load_pseudonym_key
 from ivr.ledger.log import Entry, Log
 from ivr.ledger.opencalls import Inventory, OpenCalls
-from ivr.ledger.protocol import Ack
-from ivr.ledger.validate import entry_of
+from ivr.ledger.people import FORBIDDEN, GRANTS, Person, authorise, load_people
+from ivr.ledger.personal import Match, PersonalSettings
+from ivr.ledger.protocol import INVALID, LIMITED, Ack
+from ivr.ledger.validate import ERASES, TOOL_ONLY, entry_of, erasing_of
 from ivr.ledger.writer import GroupWriter
 
 _log = logging.getLogger(__name__)
 
 TICK_S = 1.0
+# Eleven random digits: a year of guessing at this rate meets one of 10,000 codes with a chance of 1 in 230.
+GUESSES, GUESS_WINDOW = 5, timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,8 @@ class ServiceSettings:
     reclaim_seconds: float = 1.0
     start_grace_seconds: float = 3.0
     access: Access = field(default_factory=Access)
+    people: Path | None = None
+    personal: PersonalSettings = field(default_factory=PersonalSettings)
     version: str = "0"
 
 
@@ -66,6 +72,7 @@ class LedgerService:
         self._tasks: set[asyncio.Task[None]] = set()
         self._clock = ClockWatch()
         self._stopping = False
+        self._one_guess = asyncio.Lock()
         self._writer = GroupWriter(
             log, checkpoint_events=settings.checkpoint_events, checkpoint_seconds=settings.checkpoint_seconds
         )
@@ -138,6 +145,7 @@ class LedgerService:
 
         try:
             entry = entry_of(message)
+            self._may(connection, entry.type, message)
             # Sent again after a reconnect: its first copy may be durable, or on its way to the disk.
             if message.get("again") is True and self._writer.repeat(entry.id, reply):
                 return
@@ -148,6 +156,68 @@ class LedgerService:
             return
         self._calls.note(entry, connection, monotonic())
         self._writer.put(entry, reply)
+
+    def erase(self, connection: Connection, n: int, message: dict[str, Any]) -> None:
+        """Accept or refuse an event that erases; the answer comes when event and erasure are durable."""
+        try:
+            entry = erasing_of(message, entry_of(message))
+            self._may(connection, entry.type, message)
+        except LedgerRefused as refusal:
+            _log.error("refused an erasure of %s: %s", connection.worker, refusal)
+            connection.answer(n, None, refusal)
+            return
+        self._writer.put(entry, lambda ack, error: connection.answer(n, ack, error))
+
+    def find(self, connection: Connection, n: int, message: dict[str, Any]) -> None:
+        """Look for the events of a number or a reference code; the answer comes from a thread of its own."""
+        self._spawn(self._find(connection, n, message))
+
+    async def _find(self, connection: Connection, n: int, message: dict[str, Any]) -> None:
+        try:
+            found = await self._searched(connection, message)
+        except (LedgerRefused, LedgerFatal) as error:
+            connection.answer(n, None, error)
+            return
+        except Exception:
+            _log.exception("a search broke")
+            connection.answer(n, None, LedgerRefused(INVALID, "the search broke; the ledger's own log says why"))
+            return
+        connection.found(n, [[match.seq, match.name, match.call, match.type] for match in found])
+
+    async def _searched(self, connection: Connection, message: dict[str, Any]) -> list[Match]:
+        by, value = message.get("by"), message.get("value")
+        if by not in ("number", "reference") or not isinstance(value, str):
+            raise LedgerRefused(INVALID, "find by number or reference, and a value as text")
+        if by == "number":
+            self._may(connection, "subject.find", message)
+            return await asyncio.to_thread(self._log.personal.find_number, value)
+        person = self._may(connection, "reference.tried", message)
+        who = {"who": person.name} if person else {}
+        async with self._one_guess:
+            since = (datetime.now(UTC) - GUESS_WINDOW).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+            if await asyncio.to_thread(self._log.personal.tries, since) >= GUESSES:
+                await self._own(Entry("reference.tried", None, {"found": False, "refused": True}, who))
+                raise LedgerRefused(LIMITED, f"{GUESSES} codes were tried in vain; wait {GUESS_WINDOW}")
+            found = await asyncio.to_thread(self._log.personal.find_reference, value)
+            # Logged before the answer: a guess leaves its trace even if the answer is never read.
+            await self._own(Entry("reference.tried", None, {"found": bool(found)}, who))
+        return found
+
+    def _may(self, connection: Connection, kind: str, message: dict[str, Any]) -> Person | None:
+        """Who asks, where somebody must. Raises LedgerRefused."""
+        if kind not in TOOL_ONLY and kind not in GRANTS:
+            return None
+        if connection.role != "tool":
+            raise LedgerRefused(FORBIDDEN, f"{kind} is not for workers")
+        if kind in ERASES and message.get("op") != "erase" and kind != "retention.applied":
+            raise LedgerRefused(INVALID, f"{kind} is written with the erasure alone")
+        if kind not in GRANTS:
+            return None
+        try:
+            people = load_people(self._settings.people) if self._settings.people else ()
+        except LedgerMissing as error:
+            raise LedgerRefused(FORBIDDEN, str(error)) from None
+        return authorise(kind, message, people)
 
     def closed(self, connection: Connection) -> None:
         """The connection is gone; its calls are lost unless the worker comes back at once."""
@@ -240,7 +310,7 @@ async def run_ledger(
 
     Raises LedgerMissing before it listens, LedgerFatal when the log cannot be written any more.
     """
-    log = Log.open(db, load_ledger_key(keys), load_pseudonym_key(keys))
+    log = Log.open(db, load_ledger_key(keys), load_pseudonym_key(keys), personal=settings.personal)
     service = LedgerService(log, settings, inventory)
     try:
         await service.start()

@@ -3,6 +3,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from ivr.ledger import canonical
@@ -10,6 +11,8 @@ from ivr.ledger.catalogue import TYPES
 from ivr.ledger.errors import LedgerRefused
 from ivr.ledger.ids import uuid7
 from ivr.ledger.log import Entry
+from ivr.ledger.people import GRANTS
+from ivr.ledger.personal import Erasing
 from ivr.ledger.protocol import INVALID
 
 _UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
@@ -30,8 +33,16 @@ LEDGER_ONLY = frozenset(
         "worker.joined",
         "worker.left",
         "call.lost",
+        "reference.tried",
     }
 )
+
+# Not for workers: they meet strangers. Most need a person's signature as well (people.py).
+TOOL_ONLY = frozenset({*GRANTS, "retention.applied"}) & TYPES.keys()
+# Written together with the erasure that they tell of, never on their own.
+ERASES = frozenset({"subject.erased", "retention.applied"})
+MAX_FIELDS = 2000
+_INDEXED = frozenset({"reference"})
 
 
 def entry_of(message: Mapping[str, Any], *, own: bool = False) -> Entry:
@@ -67,7 +78,33 @@ def entry_of(message: Mapping[str, Any], *, own: bool = False) -> Entry:
     at_ms = data.get("at_ms", 0)
     if type(at_ms) is not int or at_ms < 0:
         raise LedgerRefused(INVALID, f"{kind}: at_ms is {at_ms!r}, not whole milliseconds since the call was received")
-    return Entry(declared.name, call, data, personal, event_id)
+    index = message.get("index") or {}
+    if not isinstance(index, dict) or not index.keys() <= _INDEXED or not all(_is_text(v) for v in index.values()):
+        raise LedgerRefused(INVALID, f"{kind}: only {', '.join(_INDEXED)} can be indexed, as text")
+    return Entry(declared.name, call, data, personal, event_id, index)
+
+
+def erasing_of(message: Mapping[str, Any], entry: Entry) -> Entry:
+    """The entry with what it erases: `fields` is a list of [event, name or null]. Raises LedgerRefused."""
+    if entry.type not in ERASES:
+        raise LedgerRefused(INVALID, f"{entry.type} erases nothing")
+    fields, subject = message.get("fields"), message.get("subject")
+    if not isinstance(fields, list) or len(fields) > MAX_FIELDS or not all(map(_is_field, fields)):
+        raise LedgerRefused(INVALID, f"{entry.type}: fields is a list of at most {MAX_FIELDS} [event, name or null]")
+    if subject is not None and not _is_text(subject):
+        raise LedgerRefused(INVALID, f"{entry.type}: subject is a number, or null")
+    rule = None if entry.type == "subject.erased" else str(entry.data.get("rule"))
+    return replace(entry, erases=Erasing(tuple((f[0], f[1]) for f in fields), subject if rule is None else None, rule))
+
+
+def _is_field(value: object) -> bool:
+    if not isinstance(value, list) or len(value) != 2:
+        return False
+    return type(value[0]) is int and (value[1] is None or _is_text(value[1]))
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value)
 
 
 def _known(kind: str, where: str, given: Mapping[str, Any], declared: Iterable[str]) -> None:

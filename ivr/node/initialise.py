@@ -10,6 +10,7 @@ from pyrage import x25519
 
 from ivr.ledger.keys import LedgerKey, create_keys, load_pseudonym_key, write_new, write_secret
 from ivr.ledger.log import Log
+from ivr.ledger.people import PEOPLE_HEAD, Role, person_of
 from ivr.node.settings import Settings
 from ivr.packaged import packaged
 
@@ -56,7 +57,7 @@ def _build(building: Path, folder: Path, origin: str) -> Initialised:
     examples = packaged("config")
     shutil.copyfile(examples / "server.yaml", building / "server.yaml")
     shutil.copytree(examples / "flows", building / "flows")
-    for name in ("keys", "data", "data/recordings", "data/keystore", "cache", "cache/prompts", "run"):
+    for name in ("keys", "data", "data/recordings", "data/keystore", "data/subjects", "cache", "cache/prompts", "run"):
         (building / name).mkdir(mode=0o700)
     key = create_keys(building / "keys", origin)
     recipient = _officer(building / "keys")
@@ -71,8 +72,11 @@ def _officer(keys: Path) -> str:
     text = f"# opens every recording; keep it on another machine\n# public key: {recipient}\n{identity}\n"
     write_secret(keys / OFFICER, text.encode())
     write_new(keys / "recipients.txt", f"# who can open recordings: age recipients\n{recipient}\n".encode(), 0o644)
+    person = person_of("officer", Role.OFFICER, str(identity), recipient)
+    write_new(keys / "people.txt", f"{PEOPLE_HEAD}{person.line()}\n".encode(), 0o644)
     return recipient
 
 
 def _create_log(settings: Settings, key: LedgerKey) -> None:
-    Log.create(settings.storage.database, key, load_pseudonym_key(settings.keys.pseudonym.parent)).close()
+    pseudonym_key = load_pseudonym_key(settings.keys.pseudonym.parent)
+    Log.create(settings.storage.database, key, pseudonym_key, settings.personal).close()

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 from annotated_types import Ge, Le, MinLen
+from phonenumbers import SUPPORTED_REGIONS
 from pydantic import AfterValidator, Field, PrivateAttr, WithJsonSchema, model_validator
 
-from ivr.flow.duration import Duration
+from ivr.flow.duration import Duration, Period
 from ivr.flow.place import FileError, Mistake, Place
 from ivr.flow.values import BesideFile, Language
 from ivr.flow.yamlfile import Node, Rules, load_model, rule_error
+from ivr.ledger.personal import PersonalSettings
 
 FILE = "server.yaml"
 
@@ -28,6 +30,15 @@ def _ipv4(text: str) -> str:
 
 
 Ipv4 = Annotated[str, AfterValidator(_ipv4), WithJsonSchema({"type": "string", "format": "ipv4"})]
+
+
+def _region(text: str) -> str:
+    if text not in SUPPORTED_REGIONS:
+        raise rule_error(f"{text!r} is no country with telephone numbers", "an ISO 3166 code such as DE or GB")
+    return text
+
+
+Region = Annotated[str, AfterValidator(_region), WithJsonSchema({"type": "string", "pattern": "^[A-Z]{2}$"})]
 Port = Annotated[int, Ge(1), Le(65535)]
 
 
@@ -180,6 +191,8 @@ class Storage(Node):
     """The folder of sealed recordings."""
     keystore: BesideFile = Path("data/keystore")
     """The folder of the recordings' sealed secrets; without its secret a recording cannot be opened."""
+    subjects: BesideFile = Path("data/subjects")
+    """The folder of the secrets of personal fields; without its secret a field cannot be read. The ledger's alone."""
     min_free: Annotated[int, Ge(0)] = 256
     """Free space below which no recording is started, in megabytes; calls are then served unrecorded."""
 
@@ -200,6 +213,26 @@ class KeyFiles(Node):
     """The key of the pseudonyms under which a caller's number is found again."""
     recipients: BesideFile = Path("keys/recipients.txt")
     """The age recipients that can open recordings; their secret half belongs on another machine."""
+    people: BesideFile = Path("keys/people.txt")
+    """Who may do what: role and public keys of operators, auditors and officers. Changed with `ivr access`."""
+
+
+class Retention(Node):
+    """How long what is kept, by kind. `ivr retention run` applies it; the systemd timer does that daily."""
+
+    recordings: Period = Period(90, "day")
+    """For recordings whose log names no retention of its own; the others are kept as their consent step said."""
+    personal: Period = Period(90, "day")
+    """Personal fields that prove nothing: dialled number, SIP Call-ID, agents' addresses; all of unasked calls."""
+    evidence: Period = Period(3, "year")
+    """The caller's number of calls that were asked for consent, and who did what: without it a proof has no person."""
+
+
+class Rights(Node):
+    """Requests of the people who were recorded."""
+
+    region: Region | None = None
+    """The country of numbers that are written without one, as ISO 3166 names it, such as DE. Default: none."""
 
 
 class Prompts(Node):
@@ -239,6 +272,10 @@ class Settings(Node):
     """Where the log and the recordings are."""
     keys: KeyFiles = Field(default_factory=KeyFiles)
     """The key files."""
+    retention: Retention = Field(default_factory=Retention)
+    """How long what is kept."""
+    rights: Rights = Field(default_factory=Rights)
+    """Requests of the people who were recorded."""
     prompts: Prompts = Field(default_factory=Prompts)
     """How notices and prompts are spoken."""
     flows: BesideFile = Path("flows")
@@ -252,6 +289,12 @@ class Settings(Node):
     def folder(self) -> Path:
         """The folder of server.yaml."""
         return self._folder
+
+    @property
+    def personal(self) -> PersonalSettings:
+        """What the ledger needs to keep personal fields, and to let them go."""
+        days = {"personal": self.retention.personal.days, "evidence": self.retention.evidence.days}
+        return PersonalSettings(self.storage.subjects, self.rights.region, days)
 
     @model_validator(mode="before")
     @classmethod

@@ -26,10 +26,23 @@ from ivr.flow.spoken import Prompt, RecordedNotice
 from ivr.flow.verbs import Bridge, Goto, Hangup, Menu, Play
 from ivr.ledger.catalogue import TYPES
 from ivr.ledger.schema import METADATA
-from ivr.node.settings import Checkpoint, KeyFiles, Ledger, Limits, Log, Media, Prompts, Settings, Sip, Storage
+from ivr.node.settings import (
+    Checkpoint,
+    KeyFiles,
+    Ledger,
+    Limits,
+    Log,
+    Media,
+    Prompts,
+    Retention,
+    Rights,
+    Settings,
+    Sip,
+    Storage,
+)  # fmt: skip
 
 SETTINGS: tuple[type[BaseModel], ...] = (
-    Settings, Sip, Media, Limits, Checkpoint, Ledger, Storage, KeyFiles, Prompts, Log,
+    Settings, Sip, Media, Limits, Checkpoint, Ledger, Storage, KeyFiles, Retention, Rights, Prompts, Log,
 )  # fmt: skip
 FLOWS: tuple[type[BaseModel], ...] = (
     FlowFile, FlowSpec, StepSpec, Consent, Keys, Place, RecordedNotice, Prompt, Play, Menu, Bridge, Hangup, Goto,
