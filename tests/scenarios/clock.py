@@ -46,7 +46,7 @@ def watch_sealers(monkeypatch: Any) -> None:
     monkeypatch.setattr(writer, "Sealer", WatchedSealer)
 
 
-class _JumpingSelector(selectors.DefaultSelector):  # type: ignore[valid-type,misc]
+class _JumpingSelector(selectors.DefaultSelector):
     """Waits for sockets only as long as it must; then time passes."""
 
     jump: Callable[[float | None], None]
@@ -77,7 +77,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             raise Stuck("nothing is scheduled, and nobody has anything to do")
         self.now += timeout
 
-    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:
+    def run_in_executor(  # type: ignore[override]
+        self, executor: Any, func: Callable[..., Any], *args: Any
+    ) -> Any:
         future = self.create_future()
 
         def work() -> None:

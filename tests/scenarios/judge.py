@@ -26,8 +26,9 @@ LATE_MS = 40
 """Promise 4: from the key to the last sample kept."""
 
 # What a reader has to see of an event; all else (hashes, counts, times) is checked by verification and replay.
-SHOWN = ("flow", "party", "target", "source", "value", "key", "decision", "number", "parties", "recorded", "timer")
-SHOWN += ("status", "reason", "outcome", "erased")
+SHOWN = """
+    flow party target source value key decision number parties recorded timer status reason outcome erased
+""".split()
 
 
 def events_of(folder: Path) -> list[Event]:

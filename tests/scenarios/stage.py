@@ -312,6 +312,11 @@ def _second_caller(stage: Stage, dialled: str) -> None:
     stage._endpoint.incoming(Behaviour(), dialled=dialled)
 
 
+def _others_hang_up(stage: Stage) -> None:
+    for leg in stage._endpoint.callers[1:]:
+        leg.deliver(Down(200, ""))
+
+
 def _set(name: str, value: object) -> Callable[[Stage], None]:
     def do(stage: Stage) -> None:
         setattr(stage, name, value)
@@ -357,7 +362,7 @@ ACTS: list[tuple[str, Callable[..., None]]] = [
     (r"the ledger refuses permits", _set("_refuse_permits", True)),
     (r"the worker is told to stop", lambda s: s._spawn(s._worker.drain("signal"))),
     (r"another caller dials (\S+)", _second_caller),
-    (r"the other callers hang up", lambda s: [leg.deliver(Down(200, "")) for leg in s._endpoint.callers[1:]]),
+    (r"the other callers hang up", _others_hang_up),
 ]
 
 __all__ = ["House", "Outcome", "Stage", "build", "suppress"]

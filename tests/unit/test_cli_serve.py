@@ -42,7 +42,10 @@ def remove(name: str) -> Callable[[Path], None]:
 
 
 def write(name: str, text: str) -> Callable[[Path], None]:
-    return lambda server: (server / name).write_text(text) and None
+    def spoil(server: Path) -> None:
+        (server / name).write_text(text)
+
+    return spoil
 
 
 def open_to_all(server: Path) -> None:

@@ -37,7 +37,7 @@ def test_one_that_was_stopped_was_not_whole_however_late(tmp_path: Path) -> None
         playback.start()
         await asyncio.sleep(0.9999)
         await asyncio.sleep(0)
-        leg._ticks = lambda _until: 1_000  # type: ignore[method-assign]
+        leg._ticks = lambda until: 1_000  # type: ignore[method-assign]
         return playback.stop()
 
     played = on_virtual_clock(run)

@@ -48,7 +48,7 @@ def book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "book"
 
 
-def program(name: str, kind: str, book: Path) -> Program:
+def program(name: str, kind: str, book: Path) -> Child:
     child = Program(name, kind, book)
     (book.parent / "bin" / name).write_text(child._program)
     return child
