@@ -6,6 +6,7 @@ file, whose name `is_leftover` knows; a file under its final name is always comp
 """
 
 import errno
+import glob
 import os
 import secrets
 from collections.abc import Iterable
@@ -19,6 +20,11 @@ _TEMP_MARK = ".assent-part-"
 def is_leftover(name: str) -> bool:
     """Whether a file of this name is what a crash left of a write that never finished."""
     return name.startswith(".") and _TEMP_MARK in name
+
+
+def leftovers_of(path: Path) -> list[Path]:
+    """What crashes left of writing `path`."""
+    return sorted(path.parent.glob(f".{glob.escape(path.name)}{_TEMP_MARK}*"))
 
 
 def write_durably(

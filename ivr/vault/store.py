@@ -16,6 +16,7 @@ from pyrage import x25519
 
 from ivr.vault.durable import (
     is_leftover,
+    leftovers_of,
     make_folder,
     overwrite_and_remove,
     remove_durably,
@@ -148,6 +149,9 @@ class RecordingStore:
         The key first, because from that moment on every copy of the files is noise, wherever it is.
         """
         folder = self.folder(call, recording)
+        # A crash while the key was written left a copy of it beside.
+        for copy in leftovers_of(self.key_file(recording)):
+            overwrite_and_remove(copy)
         destroyed = overwrite_and_remove(self.key_file(recording))
         files = size = 0
         try:
@@ -229,9 +233,10 @@ class RecordingStore:
     def remove_leftovers(self, call: str, recording: str) -> list[str]:
         """Remove what a crash left of a recording that nobody is writing any more; the names that went.
 
-        Such files hold sealed bytes only, of a segment that was never acknowledged.
+        Such files hold sealed bytes only, of a segment that was never acknowledged or a key that was never used.
         """
         gone = [path for path in self._files(call, recording) if is_leftover(path.name)]
+        gone += leftovers_of(self.key_file(recording))
         for path in gone:
             remove_durably(path)
         return [path.name for path in gone]

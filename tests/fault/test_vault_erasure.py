@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from ivr.ledger.ids import uuid7
 from ivr.vault.errors import CannotOpen, NotFound
 from ivr.vault.open import OpenRecording
 from ivr.vault.sealing import load_identities
@@ -84,3 +85,25 @@ def test_a_kill_at_any_step_of_erasing_can_be_finished(box: Vault, tmp_path: Pat
         opens(box.store, kept, box.officer)
     box.store.erase(kept.call, kept.recording)
     assert list(box.store.recordings.iterdir()) == list(box.store.keystore.iterdir()) == []
+
+
+@pytest.mark.parametrize("syscall", ["write", "fsync", "rename"])
+def test_what_a_kill_left_of_a_key_goes_with_the_recording(box: Vault, tmp_path: Path, syscall: str) -> None:
+    call, recording = uuid7(), uuid7()
+    program = (
+        "import sys; from pathlib import Path; from ivr.vault.store import RecordingStore; "
+        "p = Path(sys.argv[1]); "
+        "RecordingStore(p / 'recordings', p / 'keystore', p / 'recipients.txt', min_free_bytes=0)"
+        ".create(sys.argv[2], sys.argv[3])"
+    )
+    trace = ["strace", "-f", "-qq", "-e", "trace=" + syscall, "-o", "/dev/null"]
+    trace += ["-e", f"inject={syscall}:signal=SIGKILL:when=1"]
+    command = [*trace, sys.executable, "-c", program, str(box.officer.parent), call, recording]
+    done = subprocess.run(command, capture_output=True, timeout=60, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
+    assert done.returncode == -signal.SIGKILL
+    assert len(list(box.store.keystore.iterdir())) == 1
+    if syscall == "write":
+        box.store.remove_leftovers(call, recording)
+    else:
+        box.store.erase(call, recording)
+    assert list(box.store.keystore.iterdir()) == []
