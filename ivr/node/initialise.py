@@ -13,6 +13,7 @@ from ivr.ledger.log import Log
 from ivr.ledger.people import PEOPLE_HEAD, Role, person_of
 from ivr.node.settings import Settings
 from ivr.packaged import packaged
+from ivr.vault.durable import sync_folder
 
 OFFICER = "officer.age"
 
@@ -34,19 +35,24 @@ class Initialised:
 def initialise(folder: Path, origin: str) -> Initialised:
     """Creates everything `ivr serve` needs. Raises InitError when something of it is there already.
 
-    It is made beside the final place and moved there whole, so that a crash leaves no half of it.
+    It is made beside the final place and moved there whole, so that a crash leaves no half of it. What is returned is
+    on the disk: the verifier key that is printed and handed to an auditor must not outlive its log in a power cut.
     """
     folder = folder.absolute()
     if folder.exists() and any(folder.iterdir()):
         raise InitError(f"{folder} is not empty: nothing was changed. Name another folder, or move this one away")
+    above = [parent for parent in folder.parents if not parent.exists()]
     folder.parent.mkdir(parents=True, exist_ok=True)
     building = folder.parent / f".{folder.name}.init-{os.getpid()}"
     building.mkdir(mode=0o750)
     try:
         made = _build(building, folder, origin)
+        _sync_all(building)
         if folder.exists():
             folder.rmdir()
         building.rename(folder)
+        for parent in (folder.parent, *(made_too.parent for made_too in above)):
+            sync_folder(parent)
     except BaseException:
         shutil.rmtree(building, ignore_errors=True)
         raise
@@ -64,6 +70,18 @@ def _build(building: Path, folder: Path, origin: str) -> Initialised:
     settings = Settings.load(building)
     _create_log(settings, key)
     return Initialised(folder, str(key.vkey), folder / "keys" / OFFICER, recipient)
+
+
+def _sync_all(folder: Path) -> None:
+    """Files before the folders that name them."""
+    for place, _, files in os.walk(folder, topdown=False):
+        for name in files:
+            handle = os.open(Path(place) / name, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+        sync_folder(Path(place))
 
 
 def _officer(keys: Path) -> str:
