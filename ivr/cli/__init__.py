@@ -15,10 +15,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "worker": ("ivr.cli.worker", "Run one worker alone (systemd)."),
     "flow": ("ivr.cli.flow", "Check, show and simulate call flows."),
     "prompts": ("ivr.cli.prompts", "Render, list, check and try prompts."),
-    "log": ("ivr.cli.log", "Show, verify and replay the log."),
+    "log": ("ivr.cli.log_commands", "Show, verify, replay, prove and export the log."),
     "call": ("ivr.cli.call", "List calls and read one as a timeline."),
     "recording": ("ivr.cli.recording", "List, show and export recordings."),
-    "keys": ("ivr.cli.keys", "Show the keys that sign and those that seal."),
+    "keys": ("ivr.cli.keys", "Show the keys that sign and those that seal; rotate the signing key."),
     "retention": ("ivr.cli.retention", "Plan and apply retention."),
     "access": ("ivr.cli.access", "Show and change who may do what."),
 }

@@ -3,25 +3,24 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
-from ivr.audit.files import check_files
-from ivr.audit.findings import Finding
 from ivr.audit.replay import ReplayReport, replay
 from ivr.audit.source import LogSource, SourceError
 from ivr.audit.verified import Unverified, verified_events
-from ivr.audit.verify import Kept, Report, verify_log
 from ivr.cli.exits import Exit
 from ivr.flow.place import FileError
 from ivr.ledger.errors import LedgerError
 from ivr.ledger.event import EventError
+from ivr.ledger.keyring import KeyRing
 from ivr.ledger.keys import load_pseudonym_key
 from ivr.ledger.note import NoteError, VKey
 from ivr.ledger.query import LogReader, ShownEvent
@@ -104,46 +103,16 @@ def _short(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-@command.command()
-@config_option
-@db_option
-@click.option("--vkey", metavar="KEY", help="Verifier key, or a file with it; needed with --db.")
-@click.option(
-    "--checkpoint", "kept", type=_File, multiple=True, help="A checkpoint kept outside, which the log must extend."
-)
-@click.option("--recordings", type=_Folder, help="Folder of recordings to compare (default: the server's).")
-@json_option
-def verify(
-    folder: Path,
-    db: Path | None,
-    vkey: str | None,
-    kept: Sequence[Path],
-    recordings: Path | None,
-    as_json: bool,
-) -> None:
-    """Is every event signed, in its place, chained, and in the tree that the checkpoints name? Do the files match?
-
-    Each thing that does not hold is one line that names its call, event and place. Exit code 0: all holds, 1: something
-    does not, 2: could not run.
-    """
-    with told():
-        database, key, files = _what(folder, db, vkey, recordings)
-        older = [Kept(path.read_text("utf-8"), str(path)) for path in kept]
-        with LogSource(database) as source, _progress(source.events) as advance:
-            report = verify_log(source, key, older, advance)
-        found = [*report.findings, *(check_files(files, report.recordings) if files else [])]
-    click.echo(json.dumps(_as_json(report, found, files)) if as_json else _in_words(report, found, older, files))
-    if found:
-        raise click.exceptions.Exit(Exit.CHECK_FAILED)
-
-
-def _what(folder: Path, db: Path | None, vkey: str | None, recordings: Path | None) -> tuple[Path, VKey, Path | None]:
+def what_to_check(
+    folder: Path, db: Path | None, vkey: str | None, recordings: Path | None
+) -> tuple[Path, VKey, Path | None]:
+    """The database, the key to check it with (the one given, else the server's first), and the recordings."""
     if db is not None:
         if vkey is None:
             raise CouldNotRun("--db needs --vkey: the key that you were given, not one that came with the database")
         return db, read_vkey(vkey), recordings
     settings = Settings.load(folder)
-    key = read_vkey(vkey) if vkey else VKey.read(settings.keys.ledger_public)
+    key = read_vkey(vkey) if vkey else KeyRing.read(settings.keys.ledger_public).first
     return settings.storage.database, key, recordings or settings.storage.recordings
 
 
@@ -154,48 +123,20 @@ def read_vkey(text: str) -> VKey:
 
 
 @contextmanager
-def _progress(events: int, what: str = "verifying") -> Iterator[Callable[[int, int], None]]:
+def progress(events: int, what: str = "verifying") -> Iterator[Callable[[int, int], None]]:
     if not sys.stderr.isatty():
         yield lambda _done, _all: None
         return
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=events)
-        yield lambda done, _all: progress.update(task, completed=done)
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=events)
+        yield lambda done, all_: bar.update(task, completed=done, total=all_)
 
 
-def _as_json(report: Report, found: Sequence[Finding], files: Path | None) -> dict[str, Any]:
-    return {
-        "holds": not found,
-        "log": report.log,
-        "events": report.events,
-        "calls": report.calls,
-        "sealed": report.sealed,
-        "checkpoints": report.checkpoints,
-        "erased_fields": report.erased_fields,
-        "recordings": len(report.recordings),
-        "files_checked": files is not None,
-        "root": report.root,
-        "findings": [finding.as_json() for finding in found],
-    }
-
-
-def _in_words(report: Report, found: Sequence[Finding], older: Sequence[Kept], files: Path | None) -> str:
-    lines = [str(finding) for finding in found]
-    unsealed = report.events - report.sealed
-    said = f"{report.log}: {report.events} events of {report.calls} calls, {report.checkpoints} checkpoints"
-    tail = f"; the newest {unsealed} are held by their chain alone, no checkpoint covers them yet" if unsealed else ""
-    recordings = f", {len(report.recordings)} recordings" + ("" if files else " (files not compared)")
-    if found:
-        count = "1 finding" if len(found) == 1 else f"{len(found)} findings"
-        lines.append(f"DOES NOT HOLD: {count}. {said}{recordings}{tail}")
-        return "\n".join(lines)
-    lines.append(f"HOLDS. {said}{recordings}{tail}")
-    if older:
-        lines.append(f"It extends every checkpoint given ({len(older)}).")
-    else:
-        lines.append("A cut end shows only against a checkpoint that somebody kept elsewhere: --checkpoint FILE")
-    return "\n".join(lines)
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:,.0f}/s")
 
 
 @command.command("replay")
@@ -211,8 +152,8 @@ def replay_command(folder: Path, db: Path | None, vkey: str | None, as_json: boo
     not run.
     """
     with told():
-        database, key, _ = _what(folder, db, vkey, None)
-        with LogSource(database) as source, _progress(source.events, "replaying") as advance:
+        database, key, _ = what_to_check(folder, db, vkey, None)
+        with LogSource(database) as source, progress(source.events, "replaying") as advance:
             try:
                 report = replay(verified_events(source, key, advance))
             except Unverified as error:

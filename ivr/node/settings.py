@@ -191,6 +191,8 @@ class Storage(Node):
     """The folder of sealed recordings."""
     keystore: BesideFile = Path("data/keystore")
     """The folder of the recordings' sealed secrets; without its secret a recording cannot be opened."""
+    anchors: BesideFile = Path("data/anchors")
+    """The folder of time stamps and cosignatures of checkpoints; nothing secret is in it."""
     subjects: BesideFile = Path("data/subjects")
     """The folder of the secrets of personal fields; without its secret a field cannot be read. The ledger's alone."""
     min_free: Annotated[int, Ge(0)] = 256
@@ -226,6 +228,33 @@ class Retention(Node):
     """Personal fields that prove nothing: dialled number, SIP Call-ID, agents' addresses; all of unasked calls."""
     evidence: Period = Period(3, "year")
     """The caller's number of calls that were asked for consent, and who did what: without it a proof has no person."""
+
+
+class TimestampAuthority(Node):
+    """A time-stamp authority (RFC 3161)."""
+
+    url: Annotated[str, MinLen(1)]
+    """Where it answers."""
+    roots: BesideFile
+    """Its root certificates (PEM): what its time stamps are checked against, here and by auditors."""
+
+
+class WitnessService(Node):
+    """A witness (C2SP tlog-witness)."""
+
+    url: Annotated[str, MinLen(1)]
+    """Its submission prefix, without /add-checkpoint."""
+    key: Annotated[str, MinLen(1)]
+    """Its verifier key, name+hash+base64 (type 0x04)."""
+
+
+class Anchors(Node):
+    """Who outside stamps or cosigns checkpoints, when `ivr log anchor` is run. Nobody unless named."""
+
+    timestamps: tuple[TimestampAuthority, ...] = ()
+    """Time-stamp authorities."""
+    witnesses: tuple[WitnessService, ...] = ()
+    """Witnesses."""
 
 
 class Rights(Node):
@@ -274,6 +303,8 @@ class Settings(Node):
     """The key files."""
     retention: Retention = Field(default_factory=Retention)
     """How long what is kept."""
+    anchors: Anchors = Field(default_factory=Anchors)
+    """Who outside stamps or cosigns checkpoints."""
     rights: Rights = Field(default_factory=Rights)
     """Requests of the people who were recorded."""
     prompts: Prompts = Field(default_factory=Prompts)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from ivr.cli.log import command
+from ivr.cli.log_commands import command
 from ivr.ledger.note import open_checkpoint
 from ledger_kit import CALL, RECORDING, Home, joined, make_home, recorded_call
 
