@@ -10,7 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ivr.ledger.errors import LedgerMissing
 from ivr.ledger.event import EventError, parse_disclosure, peek
@@ -37,6 +37,16 @@ class ShownEvent:
     def as_json(self) -> dict[str, Any]:
         """For programs; `jws` lets them check it."""
         return {name: getattr(self, name) for name in self.__slots__}
+
+
+class KeptField(NamedTuple):
+    """A personal field that is still stored, and the event that it belongs to."""
+
+    seq: int
+    name: str
+    type: str
+    call: str | None
+    time: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +92,23 @@ class LogReader:
         """All events, or those of one call, from `since` on, in order. Raises EventError for one that is no event."""
         where = " WHERE e.seq >= ?" + (" AND e.call = ?" if call else "")
         yield from self._shown(where, (since, call) if call else (since,))
+
+    def of_types(self, types: Sequence[str]) -> Iterator[ShownEvent]:
+        """The events of these types, in order."""
+        yield from self._shown(f" WHERE e.type IN ({','.join('?' * len(types))})", types)
+
+    def fields(self) -> Iterator[KeptField]:
+        """Every personal field that is still stored, whether it can be read here or not."""
+        query = "SELECT e.seq, d.name, e.type, e.call, e.time FROM disclosures d JOIN events e ON e.seq = d.seq"
+        yield from map(KeptField._make, self._db.execute(query + " ORDER BY e.seq, d.name"))
+
+    def sharing(self, seqs: Sequence[int]) -> list[tuple[int, str | None]]:
+        """(event, call) of everything that names somebody whom one of these events names."""
+        query = (
+            "SELECT DISTINCT e.seq, e.call FROM pseudonyms p JOIN events e ON e.seq = p.seq WHERE p.hmac IN "
+            f"(SELECT hmac FROM pseudonyms WHERE seq IN ({','.join('?' * len(seqs))}))"
+        )
+        return [(int(seq), call) for seq, call in self._db.execute(query, list(seqs))]
 
     def event(self, seq: int) -> ShownEvent | None:
         """One event."""

@@ -30,7 +30,8 @@ async def run(session: "Session", step: Consent) -> bool:
     """Whether the call may be recorded, as the machine settled it."""
     settled = session.hands.expect_settled()
     policy = step.policy(permit_timeout_ms=session.services.permit_timeout_ms)
-    session.driver.tell(i.Asked(policy), policy_sha256=step.policy_hash, machine=VERSION)
+    said = step.settings()
+    session.driver.tell(i.Asked(policy), policy_sha256=step.policy_hash, machine=VERSION, settings=said)
     if settled.done():
         if step.mode is Mode.NEVER:
             await _say_never(session, step)
