@@ -353,6 +353,8 @@ ACTS: list[tuple[str, Callable[..., None]]] = [
     (r"(\S+) sends a re-INVITE", _media(False)),
     (r"(\S+) sends a re-INVITE without keys", lambda s, who: s._leg(who).deliver(MediaChanged(False, False))),
     (r"(\S+) says recordpref (\w+)", lambda s, who, wish: s._leg(who).deliver(PreferenceChanged(wish))),
+    (r"our packets to (\S+) stop", lambda s, who: s._leg(who).silence(True)),
+    (r"our packets to (\S+) flow again", lambda s, who: s._leg(who).silence(False)),
     (r"(\S+) goes silent", lambda s, who: setattr(s._leg(who), "silent_from", s._loop.time())),
     (r"the operator objects", lambda s: s._session().object()),
     (r"the ledger stops", lambda s: s._spawn(s._ledger_stops())),
