@@ -108,7 +108,7 @@ def perform(console: Console, folder: Path) -> list[str]:
     server = Server(folder / "server")
     with ExitStack() as stack:
         agent = stack.enter_context(Peer("agent", tone=AGENT_HZ))
-        agent.incoming("answer", after_ms=1200)
+        agent.incoming("answer", after_ms=800)
         server.create(flows(agent.port))
         console.print(f"A new server in {server.folder}: keys, log, four flows. Its prompts are being spoken …")
         stack.enter_context(server)

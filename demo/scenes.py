@@ -30,7 +30,7 @@ class Scene:
 def _no_key(stage: Stage) -> None:
     stage.ring()
     stage.joined()
-    stage.talk(5)
+    stage.talk(4)
     stage.hang_up()
 
 
@@ -39,17 +39,17 @@ def _opts_out(stage: Stage) -> None:
     stage.hears_notice(2.5)
     stage.press("9")
     stage.joined()
-    stage.talk(4)
+    stage.talk(3)
     stage.hang_up()
 
 
 def _withdraws(stage: Stage) -> None:
     stage.ring()
     stage.joined()
-    stage.talk(4)
+    stage.talk(3)
     stage.press("9")
     stage.stopped()
-    stage.talk(3)
+    stage.talk(2.5)
     stage.hang_up()
 
 

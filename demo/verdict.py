@@ -88,7 +88,10 @@ def judge(scene: Scene, stage: Stage, server: Server, folder: Path) -> Verdict:
     recordings = [str(e.data["recording"]) for e in events if e.type == "recording.stopped"]
     if scene.recorded:
         verdict.check(len(recordings) == 1, f"{len(recordings)} recordings, not 1")
-        verdict.tapes = [decrypt(server, recording, folder) for recording in recordings]
+        try:
+            verdict.tapes = [decrypt(server, recording, folder) for recording in recordings]
+        except RuntimeError as error:
+            verdict.wrong.append(str(error))
         for tape in verdict.tapes:
             _judge_tape(verdict, tape, events)
     else:
