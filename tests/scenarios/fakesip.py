@@ -304,7 +304,8 @@ class FakePartyRecorder:
 
     @property
     def flushed(self) -> int:
-        written = self.position() if self._closed_at is not None else self.position() // FLUSH * FLUSH
+        gone = self._closed_at is not None and self._loop.time() >= self._closed_at
+        written = self.position() if gone else self.position() // FLUSH * FLUSH
         return max(0, written - self.taken)
 
     def read(self, limit: int | None = None) -> np.ndarray:
