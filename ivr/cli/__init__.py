@@ -20,6 +20,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "recording": ("ivr.cli.recording", "List, show and export recordings."),
     "keys": ("ivr.cli.keys", "Show the keys that sign and those that seal; rotate the signing key."),
     "retention": ("ivr.cli.retention", "Plan and apply retention."),
+    "subject": ("ivr.cli.subject", "Find, take in, answer and close people's requests."),
+    "hold": ("ivr.cli.hold", "Place, lift and list legal holds."),
+    "erase": ("ivr.cli.erase", "Erase a recording, a call or a person for good."),
     "access": ("ivr.cli.access", "Show and change who may do what."),
 }
 

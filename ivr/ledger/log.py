@@ -159,7 +159,7 @@ class Log:
         forgotten: list[str] = []
         for entry in entries:
             if entry.erases is not None:
-                erased = self.personal.erase(entry.erases, time)
+                erased = self.personal.erase(entry.erases, time, entry.data)
                 entry = replace(entry, data={**entry.data, **erased.data})
                 gone += erased.rows
                 forgotten += erased.pseudonyms

@@ -99,8 +99,11 @@ class PersonalData:
             with self._lock:
                 self._secrets.flush()
 
-    def erase(self, erasing: Erasing, now: str) -> Erased:
-        """Destroy the secrets; what is on hold, or not due by `rule`, stays. Rows are deleted by the caller."""
+    def erase(self, erasing: Erasing, now: str, said: Mapping[str, Any]) -> Erased:
+        """Destroy the secrets; what is on hold, or not due by `rule`, stays. Rows are deleted by the caller.
+
+        `said` is the event's data so far: it may name calls that were held back already.
+        """
         rows = self._store.personal(erasing.fields)
         if erasing.rule is not None:
             rows = [row for row in rows if self._due(row, erasing.rule, now)]
@@ -114,7 +117,8 @@ class PersonalData:
                 hashes = self._forget(erasing.subject)
         data: dict[str, Any] = {"fields": len(gone)}
         if erasing.rule is None:
-            data |= {"secrets": destroyed, "held": sorted(held_calls), "events": sorted({row.seq for row in gone})}
+            held = {*held_calls, *map(str, said.get("held") or ())}
+            data |= {"secrets": destroyed, "held": sorted(held), "events": sorted({row.seq for row in gone})}
         else:
             data |= {"held": len(held_calls), "what": sorted({row.seq for row in gone})}
         return Erased(data, gone, hashes)
