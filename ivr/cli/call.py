@@ -8,13 +8,18 @@ from pathlib import Path
 import click
 
 from ivr.audit.timeline import headline, sentence
+from ivr.cli.export import export_call, report_call
 from ivr.cli.log import config_option, db_option, json_option, log_reader, told
 from ivr.ledger.query import CallSummary, ShownEvent
 
 
 @click.group()
 def command() -> None:
-    """List calls and read one as a timeline."""
+    """List calls, read one as a timeline, hand one over."""
+
+
+command.add_command(export_call)
+command.add_command(report_call)
 
 
 @command.command("list")

@@ -103,6 +103,7 @@ class Recorded:
     reason: str | None
     erased: bool
     started_ms: int
+    stopped_ms: int | None
 
     @property
     def seconds(self) -> float:
@@ -266,6 +267,7 @@ def _recordings(steps: Sequence[Step]) -> Iterable[Recorded]:
             reason=None if stop is None else str(kept.get("reason") or ""),
             erased=name in erased or kept.get("erased") is True,
             started_ms=step.at_ms or 0,
+            stopped_ms=stop.at_ms if stop else None,
         )
 
 

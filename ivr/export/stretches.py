@@ -143,6 +143,9 @@ def _kind(verdict: Verdict) -> Kind:
 
 def _recorded(one: Recorded, facts: Facts) -> Iterable[Stretch]:
     kind = Kind.ERASED if one.erased else Kind.KEPT
+    if one.erased and not one.spans and one.stopped_ms is not None:
+        # What is erased at once has no account of its samples; that it ran from here to there is logged.
+        yield Stretch(kind, one.started_ms, one.stopped_ms, f"recording {one.number}")
     before: int | None = None
     for _, samples, at_ms in one.spans:
         if before is not None and at_ms > before:

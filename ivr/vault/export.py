@@ -37,7 +37,7 @@ def export(opened: OpenRecording, form: Format, output: Path, *, replace: bool =
     """
     rate = opened.rate
     if form is Format.WAV:
-        write_durably(output, _wav(opened, rate), replace=replace)
+        write_durably(output, wav(opened, rate), replace=replace)
     elif form is Format.FLAC:
         write_durably(output, _flac(opened, rate), replace=replace)
     else:
@@ -45,7 +45,8 @@ def export(opened: OpenRecording, form: Format, output: Path, *, replace: bool =
     return output.stat().st_size
 
 
-def _wav(opened: OpenRecording, rate: int) -> Iterator[bytes]:
+def wav(opened: OpenRecording, rate: int) -> Iterator[bytes]:
+    """The parts of a 16-bit stereo WAV file, a segment at a time. Raises VaultError for one above 4 GiB."""
     size = opened.stored.samples * 4
     if size > _WAV_LIMIT:
         raise VaultError("too long for a WAV file", opened.stored.recording, "export it as flac")
