@@ -162,7 +162,7 @@ class Zygote:
         if not select.select([self._process.stdout], [], [], WITHIN_S)[0]:
             self._process.kill()
             raise VictimStuck(f"a victim did not end within {WITHIN_S} s: {self.errors()}")
-        return self._process.stdout.readline().strip()
+        return str(self._process.stdout.readline()).strip()
 
 
 class _Line:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fault.workloads import RATE, SECONDS
+from fault.workloads import SECONDS
 from ivr.audit.source import LogSource
 from ivr.audit.verify import verify_log
 from ivr.ledger.event import parse_disclosure
@@ -29,7 +29,7 @@ from ivr.vault.open import OpenRecording
 from ivr.vault.sealing import load_identities, load_recipients
 from ivr.vault.store import RecordingStore
 from ledger_kit import Home, joined, make_home, received
-from vault_kit import noise, vault
+from vault_kit import RATE, noise, vault
 
 Said = Sequence[dict[str, Any]]
 

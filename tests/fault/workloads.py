@@ -66,10 +66,14 @@ class Stage:
 def ledger(folder: str, stage: Stage) -> None:
     """The real service with a client: events one by one, then many at once, then an ordered stop."""
     # In mid-run as after a thousand pages, but sooner.
-    ivr.ledger.store._PRAGMAS = (*ivr.ledger.store._PRAGMAS, "wal_autocheckpoint=40")
+    _also("wal_autocheckpoint=40")
     with suppress(LedgerError):
         asyncio.run(_ledger(Home(Path(folder)), stage))
         stage.say(done=True)
+
+
+def _also(pragma: str) -> None:
+    setattr(ivr.ledger.store, "_PRAGMAS", (*ivr.ledger.store._PRAGMAS, pragma))  # noqa: B010  (typed as five of them)
 
 
 async def _ledger(home: Home, stage: Stage) -> None:
@@ -217,7 +221,7 @@ def _texts(home: Home, seq: int) -> list[str]:
 
 def careless_ledger(folder: str, stage: Stage) -> None:
     """A ledger that does not wait for the disk: the model must catch it."""
-    ivr.ledger.store._PRAGMAS = (*ivr.ledger.store._PRAGMAS, "synchronous=OFF")
+    _also("synchronous=OFF")
     ledger(folder, stage)
 
 
@@ -225,8 +229,8 @@ def careless(workload: Callable[[str, Stage], None]) -> Callable[[str, Stage], N
     """Another one, whose files are never synced."""
 
     def run(folder: str, stage: Stage) -> None:
-        os.fsync = lambda _handle: None
-        os.fdatasync = lambda _handle: None
+        for name in ("fsync", "fdatasync"):
+            setattr(os, name, lambda _handle: None)
         workload(folder, stage)
 
     return run
