@@ -36,7 +36,7 @@ class Size:
     most: float
 
 
-FULL = Size(calls=100, opt_outs=60, withdrawals=24, rounds=2, bridged=20, append=5, audits=5, most=60)
+FULL = Size(calls=100, opt_outs=60, withdrawals=24, rounds=2, bridged=20, append=5, audits=3, most=45)
 QUICK = Size(calls=10, opt_outs=6, withdrawals=4, rounds=1, bridged=8, append=1, audits=1, most=20)
 
 PARTS = ("cost", "latency", "evidence")
@@ -117,7 +117,7 @@ def main(as_json: bool, quick: bool, parts: tuple[str, ...], strict: bool, outpu
         except sipp.SippMissing as error:
             talk.print(str(error), style="red")
             sys.exit(2)
-    machine |= busy.shares() | {"seconds": round(time.monotonic() - began)}
+    machine |= dict(busy.shares()) | {"seconds": round(time.monotonic() - began)}
     text = report(figures, machine)
     if output is not None:
         output.write_text(text + "\n")
