@@ -6,24 +6,25 @@ time, not with the log. An input and its decisions are neighbours in the log of 
 because one that the ledger could not take is never sent again. Then it must not have been used either.
 """
 
-from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
+from ivr.audit.inputkey import KEYS
+from ivr.audit.memo import LIMIT, NEVER, Deadlines, Memo, Point, Step, due_at
 from ivr.audit.spans import Kept
-from ivr.consent.effects import Blocked, Decided, Permit, Withdrawn
 from ivr.consent.errors import InvariantError
-from ivr.consent.inputs import RecorderStopped
-from ivr.consent.machines import MACHINES, NEWEST, Machine
-from ivr.consent.record import DECISIONS, INPUTS, RecordError, decision_event, event_input
+from ivr.consent.machines import MACHINES, NEWEST
+from ivr.consent.record import DECISIONS, INPUTS, RecordError, event_input
 
 PERMITTED = "recording.permitted"
 LOST = "lost"
 """The reason of a `recording.stopped` that the ledger wrote for a worker that is gone."""
 
 _RELEVANT = INPUTS | DECISIONS | {"call.received", "call.ended", "call.lost"}
+_PLAIN = INPUTS - {"recording.started", "recording.stopped"}
+"""Inputs that concern nothing but the machine."""
 
 
 class ReplayEvent(Protocol):
@@ -98,25 +99,31 @@ class ReplayReport:
         return not self.differences
 
 
-def replay(events: Iterable[ReplayEvent]) -> ReplayReport:
-    """Replays all calls in one pass over verified events in the order of the log."""
+def replay(events: Iterable[ReplayEvent], remember: int = LIMIT) -> ReplayReport:
+    """Replays all calls in one pass over verified events in the order of the log.
+
+    Steps that a machine made before are remembered, at most `remember` of them; with 0 it makes every one again.
+    """
     report = ReplayReport()
+    memos = {version: Memo(machine, remember) for version, machine in MACHINES.items()}
     calls: dict[str, _Call] = {}
     for event in events:
         report.events += 1
+        kind = event.type
+        if kind not in _RELEVANT:
+            continue
         name = event.call
-        if name is None or event.type not in _RELEVANT:
+        if name is None:
             continue
         call = calls.get(name)
-        if event.type == "call.received":
+        if kind == "call.received":
             if call is not None:
-                call.differ(Differs.CALL_NOT_OPEN, event.seq, "a call is received once", event.type)
+                call.differ(Differs.CALL_NOT_OPEN, event.seq, "a call is received once", kind)
             else:
-                calls[name] = _Call(name, report)
-            continue
-        if call is None:
+                calls[name] = _Call(name, report, memos)
+        elif call is None:
             expected = "nothing: the call was not received, or is over"
-            report.differences.append(Difference(Differs.CALL_NOT_OPEN, name, event.seq, expected, event.type))
+            report.differences.append(Difference(Differs.CALL_NOT_OPEN, name, event.seq, expected, kind))
         elif call.take(event):
             del calls[name]
     for call in calls.values():
@@ -125,35 +132,45 @@ def replay(events: Iterable[ReplayEvent]) -> ReplayReport:
     return report
 
 
-_Expected = tuple[str, dict[str, Any], int]
+_Decision = tuple[str, Mapping[str, Any]]
 
 
 class _Call:
-    """One call that is up: the machine's state, and what it decided that the log has not shown yet."""
+    """One call that is up: where the machine stands, and what it decided that the log has not shown yet."""
 
     __slots__ = (
+        "_cause",
+        "_deadlines",
+        "_due",
         "_early",
         "_ended",
         "_expected",
         "_kept",
         "_lost",
-        "_machine",
+        "_memo",
+        "_memos",
         "_name",
         "_now",
         "_open",
+        "_point",
         "_report",
-        "_state",
+        "_running",
         "_unsent",
     )
 
-    def __init__(self, name: str, report: ReplayReport) -> None:
+    def __init__(self, name: str, report: ReplayReport, memos: Mapping[int, Memo]) -> None:
         self._name = name
         self._report = report
-        self._machine: Machine | None = None
+        self._memos = memos
         self._early: list[ReplayEvent] | None = []  # until the call says which machine decides it
-        self._state = MACHINES[NEWEST].initial()
-        self._expected: deque[_Expected] = deque()
-        self._unsent: dict[int, _Expected] = {}  # permits that were decided and are not in the log
+        self._memo: Memo | None = None
+        self._running: Memo | None = None  # the same, until the call is over
+        self._expected: tuple[_Decision, ...] = ()
+        self._cause = 0  # the input that led to them
+        self._unsent: dict[int, _Decision] = {}  # permits that were decided and are not in the log
+        self._point: Point
+        self._deadlines: Deadlines = ()
+        self._due = NEVER  # the first of them
         self._kept = Kept()
         self._open: set[int] = set()
         self._now = 0
@@ -163,12 +180,24 @@ class _Call:
 
     def take(self, event: ReplayEvent) -> bool:
         """One event of this call; true when it was the last one."""
+        if self._running is not None:
+            kind = event.type
+            if kind in _PLAIN:
+                self._told(self._running, event)
+                return False
+            if kind in DECISIONS:
+                self._decided(event)
+                return False
+        return self._take(event)
+
+    def _take(self, event: ReplayEvent) -> bool:
         kind, data = event.type, event.data
         if kind in ("call.ended", "call.lost"):
             return self._end(event)
         if kind == "recording.stopped" and data.get("reason") == LOST:
             self._open.discard(_number(data))
             self._lost = True  # the worker is gone; only the ledger speaks from here on
+            self._running = None
             return self._over()
         if self._lost or (self._ended and not kind.startswith("recording.")):
             self.differ(Differs.CALL_NOT_OPEN, event.seq, "nothing: the call is over", kind)
@@ -204,6 +233,7 @@ class _Call:
             return True
         self._missed()
         self._ended = True
+        self._running = None
         return self._over()
 
     def _over(self) -> bool:
@@ -222,22 +252,56 @@ class _Call:
 
     def _use(self, version: int) -> None:
         events, self._early = self._early or [], None
-        self._machine = MACHINES[version]
-        self._state = self._machine.initial()
+        self._memo = self._memos[version]
+        self._running = self._memo
+        self._point, deadlines = self._memo.beginning()
+        self._wait(deadlines)
         for event in events:
             self._replay(event)
 
     def _replay(self, event: ReplayEvent) -> None:
-        if self._machine is None:
+        if self._memo is None:
             return  # not replayed, and reported as such
         if event.type in DECISIONS:
             self._decided(event)
         else:
-            self._told(self._machine, event)
+            self._told(self._memo, event)
 
-    def _told(self, machine: Machine, event: ReplayEvent) -> None:
+    def _told(self, memo: Memo, event: ReplayEvent) -> None:
         """An input: by now the log has shown what the one before it led to."""
-        self._missed()
+        if self._expected:
+            self._missed()
+        kind, data = event.type, event.data
+        place, step = None, None
+        try:
+            now = data["at_ms"]
+            key = KEYS[kind](data)
+            if key is not None and type(now) is int and now >= self._now:
+                place = (self._point, key) if now < self._due else (self._point, key, due_at(self._deadlines, now))
+                step = memo.steps.get(place)
+        except (KeyError, TypeError):
+            place = None  # a field is not there, or not what it should be: it is read below, and said to be so
+        if step is None:
+            step = self._make(memo, event, place)
+            if step is None:
+                return
+        else:
+            self._report.inputs += 1
+            self._now = now
+            if not step.same_timers:
+                self._wait(step.deadlines(self._deadlines, now))
+        self._point = step.point
+        self._expected = step.decisions
+        self._cause = event.seq
+        if step.keeping:
+            self._kept.follow(step.keeping, now)
+        if kind == "recording.armed":
+            self._armed(event)
+        elif kind == "recording.stopped":
+            self._stopped(event, now)
+
+    def _make(self, memo: Memo, event: ReplayEvent, place: Hashable | None) -> Step | None:
+        """The machine's own step; None when it cannot be made, which has been noted then."""
         now = event.data.get("at_ms")
         try:
             told = event_input(event.type, event.data)
@@ -247,51 +311,56 @@ class _Call:
                 self.differ(Differs.TIME_GOES_BACK, event.seq, f"at_ms of {self._now} or later", str(now))
             self._now = now
             self._report.inputs += 1
-            self._state, effects = machine.step(self._state, told, now)
+            step, deadlines = memo.make(self._point, self._deadlines, told, now, place)
         except RecordError as error:
             self.differ(Differs.INPUT_MALFORMED, event.seq, f"what machine {NEWEST} writes", str(error))
-            return
+            return None
         except InvariantError as error:
             self.differ(Differs.INPUT_IMPOSSIBLE, event.seq, f"no {event.type}: {error}", event.type)
-            return
-        if effects:
-            self._kept.follow(effects, now)
-            for effect in effects:
-                if isinstance(effect, Decided | Withdrawn | Permit | Blocked):
-                    self._expected.append((*decision_event(effect, self._state.policy), event.seq))
-        self._check_use(event, told, now)
+            return None
+        self._wait(deadlines)
+        return step
 
-    def _check_use(self, event: ReplayEvent, told: object, now: int) -> None:
-        if event.type == "recording.armed" and event.data["number"] in self._unsent:
-            permit = self._unsent.pop(event.data["number"])
-            self.differ(
-                Differs.DECISION_MISSING, event.seq, _said(permit[:2]), "a permit that was used and is not logged"
-            )
-        elif isinstance(told, RecorderStopped):
-            self._kept.close(now)
-            try:
-                stray = self._kept.stray(event.data)
-            except (KeyError, TypeError, ValueError) as error:
-                self.differ(Differs.INPUT_MALFORMED, event.seq, "spans and their rate", str(error))
-                return
-            if stray:
-                self.differ(Differs.SPAN_NOT_CLEARED, event.seq, "samples of cleared times only", stray)
+    def _wait(self, deadlines: Deadlines) -> None:
+        self._deadlines = deadlines
+        if len(deadlines) < 2:
+            self._due = deadlines[0][1] if deadlines else NEVER
+        else:
+            self._due = min(due for _, due in deadlines)
+
+    def _armed(self, event: ReplayEvent) -> None:
+        permit = self._unsent.pop(event.data["number"], None)
+        if permit is not None:
+            found = "a permit that was used and is not logged"
+            self.differ(Differs.DECISION_MISSING, event.seq, _said(permit), found)
+
+    def _stopped(self, event: ReplayEvent, now: int) -> None:
+        self._kept.close(now)
+        try:
+            stray = self._kept.stray(event.data)
+        except (KeyError, TypeError, ValueError) as error:
+            self.differ(Differs.INPUT_MALFORMED, event.seq, "spans and their rate", str(error))
+            return
+        if stray:
+            self.differ(Differs.SPAN_NOT_CLEARED, event.seq, "samples of cleared times only", stray)
 
     # -- the decisions -------------------------------------------------------------------------------------------
 
     def _decided(self, event: ReplayEvent) -> None:
         self._report.decisions += 1
-        found = {name: value for name, value in event.data.items() if name not in ("at_ms", "recording")}
-        if event.type == PERMITTED and self._was_on_its_way(found):
+        kind, found = event.type, dict(event.data)
+        found.pop("at_ms", None)
+        found.pop("recording", None)
+        if self._unsent and kind == PERMITTED and self._was_on_its_way(found):
             return
-        while self._expected and self._expected[0][0] == PERMITTED != event.type:
+        while self._expected and self._expected[0][0] == PERMITTED != kind:
             self._skip_permit()
-        if not self._expected or self._expected[0][0] != event.type:
-            self.differ(Differs.DECISION_ADDED, event.seq, self._next(), _said((event.type, found)))
+        if not self._expected or self._expected[0][0] != kind:
+            self.differ(Differs.DECISION_ADDED, event.seq, self._next(), _said((kind, found)))
             return
-        expected = self._expected.popleft()
+        expected, self._expected = self._expected[0], self._expected[1:]
         if expected[1] != found:
-            self.differ(Differs.DECISION_CHANGED, event.seq, _said(expected[:2]), _said((event.type, found)))
+            self.differ(Differs.DECISION_CHANGED, event.seq, _said(expected), _said((kind, found)))
 
     def _missed(self) -> None:
         """What should have been in the log before now."""
@@ -299,8 +368,8 @@ class _Call:
             if self._expected[0][0] == PERMITTED:
                 self._skip_permit()
             else:
-                kind, data, seq = self._expected.popleft()
-                self.differ(Differs.DECISION_MISSING, seq, _said((kind, data)), "nothing after this input")
+                expected, self._expected = self._expected[0], self._expected[1:]
+                self.differ(Differs.DECISION_MISSING, self._cause, _said(expected), "nothing after this input")
 
     def _was_on_its_way(self, found: Mapping[str, Any]) -> bool:
         """Whether this is a permit that other inputs have overtaken."""
@@ -311,11 +380,11 @@ class _Call:
         return False
 
     def _skip_permit(self) -> None:
-        permit = self._expected.popleft()
+        permit, self._expected = self._expected[0], self._expected[1:]
         self._unsent[permit[1]["number"]] = permit
 
     def _next(self) -> str:
-        return _said(self._expected[0][:2]) if self._expected else "no decision"
+        return _said(self._expected[0]) if self._expected else "no decision"
 
 
 def _number(data: Mapping[str, Any]) -> int:
@@ -323,6 +392,6 @@ def _number(data: Mapping[str, Any]) -> int:
     return number if type(number) is int else 0
 
 
-def _said(decision: tuple[str, Mapping[str, Any]]) -> str:
+def _said(decision: _Decision) -> str:
     kind, data = decision
     return f"{kind} {' '.join(f'{name}={value}' for name, value in data.items())}"
