@@ -126,9 +126,10 @@ def perform(console: Console, folder: Path) -> list[str]:
             }
         stages = [playing[scene].result() for scene in SCENES]
         show.close()
+        # While the ledger runs: a recording is opened only once the log says by whom and why.
+        verdicts = [judge(scene, stage, server, folder) for scene, stage in zip(SCENES, stages, strict=True)]
     console.print()
     wrong = prove(console, server)
-    verdicts = [judge(scene, stage, server, folder) for scene, stage in zip(SCENES, stages, strict=True)]
     console.print(Rule("recordings decrypted with the officer's identity", align="left", style="dim"))
     console.print(table(verdicts))
     console.print(f"[dim]{time.monotonic() - begun:.0f} s in all[/]", highlight=False)

@@ -57,7 +57,8 @@ def decrypt(server: Server, recording: str, folder: Path) -> Tape:
     """Opens a recording with the officer's identity, as the officer would, and measures it."""
     target = folder / f"{recording}.wav"
     officer = server.folder / "keys" / "officer.age"
-    done = server.ivr("recording", "export", recording, "--identity", officer, "--format", "wav", "--output", target)
+    who = ("--identity", officer, "--reason", "demo: to measure what was kept")
+    done = server.ivr("recording", "export", recording, *who, "--format", "wav", "--output", target)
     if done.status:
         raise RuntimeError(f"ivr recording export {recording}: {done.err or done.out}")
     samples, rate = soundfile.read(target, dtype="float64", always_2d=True)

@@ -13,16 +13,20 @@ from rich.console import Console
 from rich.table import Table
 
 from ivr.cli.exits import Exit
+from ivr.cli.rights_common import reason_option
 from ivr.flow.place import FileError
 from ivr.ledger.errors import LedgerError
 from ivr.ledger.keyring import KeyRing
 from ivr.ledger.note import NoteError
+from ivr.ledger.tool import LedgerTool
 from ivr.node.settings import Settings
+from ivr.rights.announce import announce
+from ivr.rights.errors import RightsError
+from ivr.rights.identity import identify
 from ivr.vault.errors import Damaged, VaultError
 from ivr.vault.export import Format, export
 from ivr.vault.logged import Finding, Logged, compare, logged
 from ivr.vault.open import Contents, Level, OpenRecording
-from ivr.vault.sealing import load_identities
 from ivr.vault.store import RecordingStore, StoredRecording
 
 _WIDTH = 130
@@ -67,7 +71,7 @@ def _told() -> Iterator[None]:
         yield
     except Damaged as error:
         raise _DoesNotHold(str(error)) from error
-    except (VaultError, FileError, LedgerError, NoteError, OSError) as error:
+    except (VaultError, FileError, LedgerError, NoteError, RightsError, OSError) as error:
         raise _CouldNotRun(str(error)) from error
 
 
@@ -109,20 +113,24 @@ def list_(folder: Path, as_json: bool) -> None:
 @command.command()
 @click.argument("recording_id", metavar="ID")
 @click.option("--identity", type=_File, metavar="FILE", help="The officer's age identity: also decode and measure it.")
+@click.option("--reason", metavar="TEXT", help="Why it is opened; needed with --identity, and kept in the log.")
 @config_option
 @json_option
-def show(recording_id: str, identity: Path | None, folder: Path, as_json: bool) -> None:
+def show(recording_id: str, identity: Path | None, reason: str | None, folder: Path, as_json: bool) -> None:
     """Show one recording, and compare its files with the hashes in the log.
 
+    With --identity it is opened too, which the log keeps with who and why; the ledger has to run for that.
     Exit code 1 when a segment is missing, changed or not in the log, or does not open.
     """
+    if identity is not None and not reason:
+        raise click.UsageError("--identity opens a recording: say why with --reason")
     with _told():
         vault = _Vault.of(folder)
         stored = vault.store.stored(*vault.store.find(recording_id))
         facts = _facts(vault, stored)
         told = vault.logged(stored.recording)
         findings = [] if told is None else compare(told.segments, stored.segments)
-        contents = None if identity is None else _opened(vault, stored, identity).contents()
+        contents = None if identity is None else _opened(folder, vault, stored, identity, reason or "").contents()
     if as_json:
         click.echo(json.dumps(_as_json(facts, stored, told, findings, contents), indent=2))
     else:
@@ -134,6 +142,7 @@ def show(recording_id: str, identity: Path | None, folder: Path, as_json: bool) 
 @command.command("export")
 @click.argument("recording_id", metavar="ID")
 @click.option("--identity", type=_File, metavar="FILE", required=True, help="The officer's age identity.")
+@reason_option
 @click.option(
     "--format",
     "form",
@@ -151,8 +160,10 @@ def show(recording_id: str, identity: Path | None, folder: Path, as_json: bool) 
 )
 @click.option("--force", is_flag=True, help="Replace the output file when it is there.")
 @config_option
-def export_(recording_id: str, identity: Path, form: str, output: Path, force: bool, folder: Path) -> None:
+def export_(recording_id: str, identity: Path, reason: str, form: str, output: Path, force: bool, folder: Path) -> None:
     """Decrypt a recording into an audio file: left the caller, right the agent.
+
+    Before it is opened the log has who did it and why; the ledger has to run.
 
     The file is readable by you alone (0600), and nobody erases it for you.
     """
@@ -162,12 +173,20 @@ def export_(recording_id: str, identity: Path, form: str, output: Path, force: b
         told = vault.logged(stored.recording)
         if told is not None and (findings := compare(told.segments, stored.segments)):
             raise Damaged(f"segment {findings[0].segment} is {findings[0].what}", stored.recording, "see `show`")
-        size = export(_opened(vault, stored, identity), Format(form), output, replace=force)
+        opened = _opened(folder, vault, stored, identity, reason, form)
+        size = export(opened, Format(form), output, replace=force)
     click.echo(f"{output}: {size} bytes, {form}", err=True)
 
 
-def _opened(vault: _Vault, stored: StoredRecording, identity: Path) -> OpenRecording:
-    return OpenRecording(vault.store, stored.call, stored.recording, load_identities(identity))
+def _opened(
+    folder: Path, vault: _Vault, stored: StoredRecording, identity: Path, reason: str, form: str | None = None
+) -> OpenRecording:
+    """Nothing is opened before the log says by whom and why."""
+    settings = Settings.load(folder)
+    who = identify(identity, settings.keys.people)
+    with LedgerTool(settings.ledger.socket, "recording", who.signer) as tool:
+        announce(tool, who, call=stored.call, recording=stored.recording, why=reason, export=form)
+    return OpenRecording(vault.store, stored.call, stored.recording, who.identities)
 
 
 def _facts(vault: _Vault, stored: StoredRecording) -> dict[str, Any]:
