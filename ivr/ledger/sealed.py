@@ -7,11 +7,12 @@ wherever that copy is. Slots are themselves sealed under a key made from pseudon
 A slot's number is never given twice, so a database and a key store of different days cannot be taken for each other.
 """
 
+import errno
 import hmac
 import os
 import secrets
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 
@@ -53,9 +54,14 @@ class _Slots:
         slot, self.next = self.next, self.next + 1
         nonce = secrets.token_bytes(12)
         sealed = nonce + self._cipher.encrypt(nonce, secret, self._label(slot))
-        os.pwrite(self._file, sealed.ljust(self._size, b"\0"), slot * self._size)
+        self._put(slot, sealed.ljust(self._size, b"\0"))
         self._dirty = True
         return slot
+
+    def _put(self, slot: int, content: bytes) -> None:
+        """Raises OSError also when a disk that is nearly full takes only a part: half a secret opens nothing."""
+        if os.pwrite(self._file, content, slot * self._size) != len(content):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def read(self, slot: int) -> bytes | None:
         """The secret, or None when it was destroyed or never was."""
@@ -75,7 +81,7 @@ class _Slots:
             raw = os.pread(self._file, self._size, slot * self._size)
             count += any(raw)
             if len(raw) == self._size:
-                os.pwrite(self._file, bytes(self._size), slot * self._size)
+                self._put(slot, bytes(self._size))
         os.fsync(self._file)
         return count
 
@@ -119,11 +125,12 @@ class SubjectSecrets:
         cipher = _cipher(pseudonym_key)
         self._fields = _Slots(folder / FIELDS, FIELD_SLOT, cipher, write=True)
         self._subjects = _Slots(folder / SUBJECTS, SUBJECT_SLOT, cipher, write=True)
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        with _fatal(folder):
+            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
         self._tags: dict[bytes, int] = {}
         for slot in range(self._subjects.next):
             content = self._subjects.read(slot)
@@ -137,7 +144,8 @@ class SubjectSecrets:
     def seal(self, text: str) -> str:
         """A disclosure sealed under a new secret, which is durable after `flush`."""
         key = secrets.token_bytes(SECRET_BYTES)
-        slot = self._fields.add(key)
+        with _fatal(self._fields.path):
+            slot = self._fields.add(key)
         return f"{PREFIX}{slot}:{b64url(AESGCM(key).encrypt(_ONCE, text.encode(), None)).decode()}"
 
     def open(self, text: str) -> str | None:
@@ -150,7 +158,8 @@ class SubjectSecrets:
         if slot is None:
             if not make:
                 return None
-            slot = self._subjects.add(tag + secrets.token_bytes(SECRET_BYTES))
+            with _fatal(self._subjects.path):
+                slot = self._subjects.add(tag + secrets.token_bytes(SECRET_BYTES))
             self._tags[tag] = slot
         content = self._subjects.read(slot)
         if content is None:
@@ -160,27 +169,32 @@ class SubjectSecrets:
     def forget_subject(self, tag: bytes) -> bool:
         """Destroy a person's secret: no pseudonym made of it can be found by their number again."""
         slot = self._tags.pop(tag, None)
-        return slot is not None and self._subjects.destroy([slot]) == 1
+        with _fatal(self._subjects.path):
+            return slot is not None and self._subjects.destroy([slot]) == 1
 
     def flush(self) -> None:
         """What was sealed can be opened after a power cut. Before the database may name it."""
-        try:
+        with _fatal(self._fields.path.parent):
             self._fields.flush()
             self._subjects.flush()
-        except OSError as error:
-            raise LedgerFatal(f"{self._fields.path.parent} cannot be written: {error.strerror}") from error
 
     def destroy(self, texts: Sequence[str]) -> int:
         """Destroy the secrets of these stored disclosures; how many were still there."""
-        try:
+        with _fatal(self._fields.path):
             return self._fields.destroy(slot for text in texts if (slot := slot_of(text)) is not None)
-        except OSError as error:
-            raise LedgerFatal(f"{self._fields.path} cannot be written: {error.strerror}") from error
 
     def close(self) -> None:
         """Release the files."""
         self._fields.close()
         self._subjects.close()
+
+
+@contextmanager
+def _fatal(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise LedgerFatal(f"{path} cannot be written: {error.strerror}") from error
 
 
 def _opened(text: str, fields: _Slots) -> str | None:
