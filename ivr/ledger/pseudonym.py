@@ -21,7 +21,8 @@ NOBODY = frozenset({"", "anonymous", "unknown", "unavailable", "restricted", "pr
 
 _SIP_USER = re.compile(r"(?:.*<)?\s*(?:sips?|tel):([^@;>]+)", re.IGNORECASE)
 _FILLERS = re.compile(r"[\s().\-/]")
-_TRUNK_ZERO = re.compile(r"((?:\+|00)[0-9]+\s*)\(0\)")
+# Not from the middle of a number: thousands of zeros, which a caller may well send, would take their square in time.
+_TRUNK_ZERO = re.compile(r"(?<![0-9])((?:\+|00)[0-9]+\s*)\(0\)")
 _DIGITS = re.compile(r"\+?[0-9]+")
 # Shorter ones are extensions, which are nobody's number outside.
 _SHORTEST = 7
