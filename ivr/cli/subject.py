@@ -8,14 +8,21 @@ from typing import Any
 
 import click
 
+from ivr.audit.receipt import make_receipt
+from ivr.audit.source import LogSource
 from ivr.cli.erase import show
 from ivr.cli.exits import Exit
 from ivr.cli.log import field_opener
+from ivr.cli.retention import clocks
 from ivr.cli.rights_common import by_person, config_option, identity_option, json_option, known, ledger, told
+from ivr.flow.library import Library
+from ivr.ledger.note import VKey
 from ivr.ledger.query import LogReader
 from ivr.node.settings import Settings
 from ivr.rights.erase import erase, of_calls, of_subject
 from ivr.rights.errors import RightsError
+from ivr.rights.letter import Facts
+from ivr.rights.package import FORMATS, gather, write_package
 from ivr.rights.requests import (
     Outcome,
     RequestKind,
@@ -25,9 +32,11 @@ from ivr.rights.requests import (
     open_request,
     search,
 )
+from ivr.rights.texts import LANGUAGES, load_texts
 from ivr.rights.view import View, look
 from ivr.vault.store import RecordingStore
 
+_NewFile = click.Path(dir_okay=False, path_type=Path)
 _Kind = click.Choice([kind.value for kind in RequestKind])
 number_option = click.option("--number", metavar="NUMBER", help="Their number, in any common way of writing it.")
 reference_option = click.option("--reference", metavar="CODE", help="The reference code that they were told.")
@@ -148,6 +157,69 @@ def list_command(everything: bool, folder: Path, as_json: bool) -> None:
     if late:
         click.echo(f"{len(late)} OVERDUE: the law gives one month (GDPR Art. 12(3))", err=True)
         raise click.exceptions.Exit(Exit.CHECK_FAILED)
+
+
+@command.command()
+@click.argument("request_id", metavar="REQUEST")
+@click.option(
+    "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", required=True, help="The zip."
+)
+@click.option("--format", "form", type=click.Choice(FORMATS), default="flac", show_default=True, help="Of the audio.")
+@click.option("--language", type=click.Choice(LANGUAGES), default="en", show_default=True, help="Of the letter.")
+@by_person
+def package(request_id: str, output: Path, form: str, language: str, identity: Path, reason: str, folder: Path) -> None:
+    """Put together what is kept about a person: one zip (0600) with a letter, recordings, events and receipts.
+
+    For officers: their identity opens the recordings. The log says so before any of them is opened.
+    """
+    with told():
+        settings = Settings.load(folder)
+        who = known(settings, identity)
+        store = RecordingStore(settings.storage.recordings, settings.storage.keystore, None)
+        own_texts = [settings.prompts.folder] if settings.prompts.folder else []
+        vkey = VKey.read(settings.keys.ledger_public)
+        with (
+            ledger(settings, who, "package") as tool,
+            LogReader(settings.storage.database, field_opener(settings)) as log,
+            LogSource(settings.storage.database) as source,
+        ):
+            view = look(log)
+            request = find_request(view, request_id)
+            if request.subject is None and not request.calls:
+                raise RightsError(f"request {request.id} names nobody any more: its number was erased")
+            number = request.subject
+            matches = search(tool, who, number=number, reference=None) if number is not None else []
+            facts = Facts(
+                load_texts(language),
+                Library.load(*own_texts),
+                request,
+                datetime.now(UTC).date(),
+                clocks(settings),
+                str(vkey),
+            )
+            size = write_package(
+                output,
+                gather(log, view, request, matches),
+                facts,
+                log=log,
+                view=view,
+                store=store,
+                tool=tool,
+                known=who,
+                form=form,
+                why=reason,
+                receipts=lambda seq: _receipt(source, seq),
+                clocks=clocks(settings),
+            )
+    click.echo(f"{output}: {size} bytes", err=True)
+
+
+def _receipt(source: LogSource, seq: int) -> str | None:
+    """The receipt of an event; None while no checkpoint covers it."""
+    row, checkpoint = source.event(str(seq)), source.newest_checkpoint()
+    if row is None or checkpoint is None or row.seq >= checkpoint.size:
+        return None
+    return make_receipt(source, row, checkpoint).text()
 
 
 @command.command("erase")

@@ -97,6 +97,11 @@ class LogReader:
         """The events of these types, in order."""
         yield from self._shown(f" WHERE e.type IN ({','.join('?' * len(types))})", types)
 
+    def disclosures(self, seq: int) -> dict[str, str]:
+        """The disclosures of an event by name, as an SD-JWT presents them; those that cannot be read are left out."""
+        rows = self._db.execute("SELECT name, text FROM disclosures WHERE seq = ? ORDER BY name", (seq,))
+        return {str(name): text for name, stored in rows if (text := self._open(stored)) is not None}
+
     def fields(self) -> Iterator[KeptField]:
         """Every personal field that is still stored, whether it can be read here or not."""
         query = "SELECT e.seq, d.name, e.type, e.call, e.time FROM disclosures d JOIN events e ON e.seq = d.seq"
