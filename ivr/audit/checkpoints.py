@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ivr.audit.findings import Check
 from ivr.audit.keys import Source, TrustedKeys
-from ivr.ledger.note import Checkpoint, NoteError, VKey, note_text, open_checkpoint
+from ivr.ledger.note import Checkpoint, NoteError, VKey, note_text, open_checkpoint, open_note
 from ivr.ledger.tree import Frontier
 
 Note = Callable[[Check, str, str | None], None]
@@ -95,12 +95,20 @@ class Checkpoints:
         for key in keys:
             try:
                 open_checkpoint(awaited.note, key)
+                if awaited.stored:
+                    self._all_signatures(awaited.note)
             except NoteError as error:
                 wrong = str(error)
             else:
                 return True
         self._note(Check.CHECKPOINT, wrong, awaited.place)
         return False
+
+    def _all_signatures(self, note: str) -> None:
+        # The ledger stores no signatures but its own; those of witnesses are kept outside the database.
+        text = note_text(note)
+        for line in note[len(text) + 1 :].splitlines(keepends=True):
+            open_note(f"{text}\n{line}", self._keys.keys)
 
     def _compare(self, awaited: _Awaited, root: bytes) -> None:
         if awaited.checkpoint.root == root:
