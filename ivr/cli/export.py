@@ -88,12 +88,20 @@ class _Asked:
 
 @click.command("export")
 @click.argument("call_id", metavar="ID")
-@click.option("--format", "form", type=click.Choice(["vcon", "dpv"]), required=True, help="vCon, or DPV JSON-LD.")
-@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Default: stdout.")
+@click.option("--format", "form", type=click.Choice(["vcon", "dpv"]), required=True, help="What to write.")
+@click.option(
+    "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="The file (default: stdout)."
+)
 @_identity
 @_reason
 @_personal
-@click.option("--vcon-version", type=click.Choice([v.value for v in vcon.Version]), default=vcon.Version.V0_4_0.value)
+@click.option(
+    "--vcon-version",
+    type=click.Choice([v.value for v in vcon.Version]),
+    default=vcon.Version.V0_4_0.value,
+    show_default=True,
+    help="vcon: the draft to follow.",
+)
 @click.option("--sign-key", type=_File, metavar="FILE", help="RSA key (PEM): give the vCon as a signed JWS.")
 @click.option("--sign-cert", type=_File, metavar="FILE", help="The key's X.509 certificates (PEM), its own first.")
 @click.option("--address", default=dpv.UNKNOWN, metavar="TEXT", help="dpv: postal address of the controller.")
@@ -129,9 +137,19 @@ def export_call(
 
 @click.command("report")
 @click.argument("call_id", metavar="ID")
-@click.option("--format", "form", type=click.Choice(["html", "pdf"]), default="html", show_default=True)
-@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", required=True)
-@click.option("--language", type=click.Choice(sorted(LANGUAGES)), default="en", show_default=True)
+@click.option(
+    "--format", "form", type=click.Choice(["html", "pdf"]), default="html", show_default=True, help="What to write."
+)
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    required=True,
+    help="The file to write.",
+)
+@click.option(
+    "--language", type=click.Choice(sorted(LANGUAGES)), default="en", show_default=True, help="Language of the report."
+)
 @_identity
 @_reason
 @_personal

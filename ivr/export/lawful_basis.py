@@ -83,6 +83,9 @@ def _decisions(facts: Facts) -> Iterable[tuple[Step, bool]]:
             # The notice was not whole, or the like: nobody decided, so nothing was granted.
             decided = True
             yield step, False
+    if not decided:
+        # Hung up before anybody could decide.
+        yield from ((step, False) for step in facts.of("call.ended", "call.lost"))
 
 
 def _may_ever(facts: Facts) -> bool:
@@ -92,6 +95,8 @@ def _may_ever(facts: Facts) -> bool:
 def _said(step: Step) -> str:
     if step.type == "recording.blocked":
         return f"blocked: {step.data.get('reason')}"
+    if step.type in ("call.ended", "call.lost"):
+        return "no decision"
     return "withdrawn" if step.type == "consent.withdrawn" else str(step.data.get("decision"))
 
 
