@@ -29,10 +29,13 @@ class Journal:
         *,
         at_ms: int | None = None,
         queue: bool = True,
+        index: Mapping[str, str] | None = None,
     ) -> "asyncio.Future[Ack]":
         """Hands an event to the ledger; the future is done when it is durable. Nobody has to wait for it.
 
-        `queue=False` is for permits: no ledger now means no permit, not a permit later.
+        `queue=False` is for permits: no ledger now means no permit, not a permit later. What is in `index` is kept as
+        a keyed hash alone, under which the event is found again.
         """
         stamped = {"at_ms": self.now_ms() if at_ms is None else at_ms, **data}
-        return self._ledger.append(kind, call=self.call, data=stamped, personal=personal, queue=queue)
+        more = {"index": index} if index else {}
+        return self._ledger.append(kind, call=self.call, data=stamped, personal=personal, queue=queue, **more)

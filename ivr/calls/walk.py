@@ -3,10 +3,10 @@
 
 from typing import TYPE_CHECKING
 
-from ivr.calls.verbs import bridge, consent, hangup, menu, play
+from ivr.calls.verbs import bridge, consent, hangup, menu, play, reference
 from ivr.flow.consent_step import Consent
 from ivr.flow.model import Step
-from ivr.flow.verbs import Bridge, Goto, Hangup, Menu, Play
+from ivr.flow.verbs import Bridge, Goto, Hangup, Menu, Play, Reference
 
 if TYPE_CHECKING:
     from ivr.calls.session import Session
@@ -21,9 +21,10 @@ async def walk(session: "Session") -> None:
 
 async def _section(session: "Session", name: str) -> str | None:
     for step in session.flow.sections[name]:
-        following = await _step(session, step)
+        # The caller may go between two steps, and before the first; nothing is asked of who has left.
         if session.caller.leg.down is not None:
             return None
+        following = await _step(session, step)
         if following is not None:
             return following
         if isinstance(step, Hangup):
@@ -41,6 +42,8 @@ async def _step(session: "Session", step: Step) -> str | None:
             return await menu.run(session, step)
         case Bridge():
             return await bridge.run(session, step)
+        case Reference():
+            await reference.run(session, step)
         case Hangup():
             await hangup.run(session, step)
         case Goto():

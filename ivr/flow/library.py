@@ -33,6 +33,10 @@ REQUIRED_MESSAGES = (
 """Messages that the server itself says; every language has them, and may have more."""
 
 
+REFERENCE_MESSAGES = ("reference_intro", "reference_again", *(f"digit_{digit}" for digit in range(10)))
+"""What the reference step says; needed in the languages of flows that have one."""
+
+
 class UnknownPrompt(LookupError):
     """A language or message that no prompt folder has."""
 

@@ -12,14 +12,18 @@ from pydantic_core import CoreSchema
 from ivr.flow.consent_step import Consent
 from ivr.flow.place import Place, nearest, one_of
 from ivr.flow.values import Language, Name, Number
-from ivr.flow.verbs import Bridge, Goto, Hangup, Menu, Play
+from ivr.flow.verbs import Bridge, Goto, Hangup, Menu, Play, Reference
 from ivr.flow.yamlfile import Node, rule_error
 from ivr.flow.yamlnode import Source
 
-Step: TypeAlias = Consent | Play | Menu | Bridge | Hangup | Goto
+Step: TypeAlias = Consent | Play | Menu | Bridge | Reference | Hangup | Goto
 
 DEFAULT = "default"
 """The number pattern that matches what no other pattern does."""
+
+
+_BARE = ("hangup", "reference")
+"""Verbs that stand alone, without settings."""
 
 
 class StepSpec(Node):
@@ -33,6 +37,8 @@ class StepSpec(Node):
     """Asks for a key and goes to its section."""
     bridge: Bridge | None = None
     """Joins the caller with an agent."""
+    reference: Reference | None = None
+    """Tells the caller a reference code for this call."""
     hangup: Hangup | None = None
     """Ends the call."""
     goto: Goto | None = None
@@ -42,21 +48,19 @@ class StepSpec(Node):
     @classmethod
     def _one_verb(cls, value: Any) -> Any:
         verbs = list(cls.model_fields)
-        if value == "hangup":
-            return {"hangup": {}}
+        if isinstance(value, str) and value in _BARE:
+            return {value: {}}
         if not isinstance(value, Mapping):
             near = nearest(value, verbs) if isinstance(value, str) else None
             raise rule_error(f"{value!r} is not a step", f"one verb with its settings: {one_of(verbs)}", near)
         if not value or len(set(value) & set(verbs)) > 1:
             what = " and ".join(f"`{v}`" for v in value) + " in one step" if value else "an empty step"
             raise rule_error(what, "one verb a step, each step beginning with its own -")
-        if "hangup" in value and value["hangup"] is None:
-            return {**value, "hangup": {}}
         return {verb: {} if settings is None and verb in verbs else settings for verb, settings in value.items()}
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return {"anyOf": [{"const": "hangup"}, {**handler(schema), "minProperties": 1, "maxProperties": 1}]}
+        return {"anyOf": [{"enum": list(_BARE)}, {**handler(schema), "minProperties": 1, "maxProperties": 1}]}
 
     @property
     def verb(self) -> str:

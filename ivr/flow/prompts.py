@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from ivr.flow.consent_step import Consent
-from ivr.flow.library import REQUIRED_MESSAGES, Library, UnknownPrompt
+from ivr.flow.library import REFERENCE_MESSAGES, REQUIRED_MESSAGES, Library, UnknownPrompt
 from ivr.flow.model import Flow, Step
 from ivr.flow.notice import NoticeError, NoticeText, facts_of, recorded_notice, render_notice
 from ivr.flow.place import FileError, Mistake
 from ivr.flow.spoken import Prompt
 from ivr.flow.tones import RingBack
-from ivr.flow.verbs import Bridge, Hangup, Menu, Play
+from ivr.flow.verbs import Bridge, Hangup, Menu, Play, Reference
 from media.audio import AudioError
 from media.cache import CALL_RATES, PromptCache, PromptFile, Recorded, Source, Spoken, Tone
 from media.check import Finding, check
@@ -164,6 +164,11 @@ def _of_flow(flow: Flow, prompts: Prompts) -> tuple[list[PromptSpec], list[Mista
             elif isinstance(step, Bridge):
                 tone = prompts.ring_back(step.ring_back)
                 specs.extend([tone] if tone else [])
+            elif isinstance(step, Reference):
+                try:
+                    specs.extend(prompts.message(name, flow.language) for name in REFERENCE_MESSAGES)
+                except PromptError as error:
+                    mistakes.append(Mistake(flow.place(*path, key=True), str(error)))
             for key, given in _said(step):
                 try:
                     specs.append(prompts.prompt(given, flow.language, f"{flow.name}.{section}.{index + 1}"))

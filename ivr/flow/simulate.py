@@ -43,7 +43,7 @@ from ivr.flow.consent_step import Consent
 from ivr.flow.model import Flow, Step
 from ivr.flow.place import Place
 from ivr.flow.prompts import Prompts
-from ivr.flow.verbs import Bridge, Goto, Hangup, Menu, Play, Record
+from ivr.flow.verbs import Bridge, Goto, Hangup, Menu, Play, Record, Reference
 
 SILENCE = "-"
 _AGENT = "agent-1"
@@ -138,6 +138,9 @@ class _Call:
                 return self._bridge(current)
             case Goto():
                 return current.section
+            case Reference():
+                self._message(CALLER, "reference_intro")
+                self._note("server", "speaks a reference code, digit by digit")
             case Hangup():
                 if current.prompt is not None:
                     self._say(CALLER, self.prompts.prompt(current.prompt, self.flow.language).text)

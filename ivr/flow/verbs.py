@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The verbs beside `consent`: play, menu, bridge, hangup, goto. docs/reference is generated from them."""
+"""The verbs beside `consent`: play, menu, bridge, reference, hangup, goto. docs/reference is generated from them."""
 
 from enum import StrEnum
 from typing import Annotated, Any, Self
@@ -111,6 +111,27 @@ class Bridge(Node):
         """The section after a bridge that failed for `reason`: `busy`, `no_answer` or anything else."""
         own = {"busy": self.busy, "no_answer": self.no_answer}.get(reason)
         return own if own is not None else self.fallback
+
+
+class Reference(Node):
+    """Makes a reference code for the caller and speaks it, digit by digit; then goes on with the next step.
+
+    With the code the caller can have this call found again later: to withdraw, to get their data, or to have it erased.
+    Only its keyed hash is kept. Put it behind a key of a menu, so that it is spoken to those who ask for it.
+    """
+
+    times: Annotated[int, Ge(1), Le(5)] = 2
+    """How often the code is spoken; 1 to 5."""
+    pause: Duration = Duration(400)
+    """The silence after each group of four digits."""
+
+    @model_validator(mode="after")
+    def _rules(self) -> Self:
+        rules = Rules()
+        if self.pause.ms > 3_000:
+            rules.refuse("pause", f"a pause of {self.pause}", "at most 3s")
+        rules.done("Reference")
+        return self
 
 
 class Hangup(Node):

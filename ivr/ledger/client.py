@@ -89,6 +89,7 @@ class LedgerClient:
         data: Mapping[str, Json],
         personal: Mapping[str, Json] | None = None,
         queue: bool = True,
+        index: Mapping[str, str] | None = None,
     ) -> "asyncio.Future[Ack]":
         """Send an event; the future resolves when it is durable, or fails with LedgerRefused/LedgerUnavailable.
 
@@ -107,6 +108,8 @@ class LedgerClient:
         self._next += 1
         message: dict[str, Any] = {"op": "append", "n": self._next, "id": uuid7(), "type": type, "call": call}
         message |= {"data": dict(data), "personal": dict(personal or {})}
+        if index:
+            message["index"] = dict(index)
         try:
             frame = pack(message)
         except ProtocolError as error:

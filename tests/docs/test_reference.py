@@ -23,7 +23,7 @@ from ivr.flow.consent_step import Consent, Keys
 from ivr.flow.consent_step import Storage as Place
 from ivr.flow.model import FlowFile, FlowSpec, StepSpec
 from ivr.flow.spoken import Prompt, RecordedNotice
-from ivr.flow.verbs import Bridge, Goto, Hangup, Menu, Play
+from ivr.flow.verbs import Bridge, Goto, Hangup, Menu, Play, Reference
 from ivr.ledger.catalogue import TYPES
 from ivr.ledger.schema import METADATA
 from ivr.node.settings import (
@@ -45,7 +45,8 @@ SETTINGS: tuple[type[BaseModel], ...] = (
     Settings, Sip, Media, Limits, Checkpoint, Ledger, Storage, KeyFiles, Retention, Rights, Prompts, Log,
 )  # fmt: skip
 FLOWS: tuple[type[BaseModel], ...] = (
-    FlowFile, FlowSpec, StepSpec, Consent, Keys, Place, RecordedNotice, Prompt, Play, Menu, Bridge, Hangup, Goto,
+    FlowFile, FlowSpec, StepSpec, Consent, Keys, Place, RecordedNotice, Prompt, Play, Menu, Bridge, Reference, Hangup,
+    Goto,
 )  # fmt: skip
 
 
