@@ -20,8 +20,8 @@ from ivr.vault.writer import RecordingSummary, RecordingWriter
 
 log = logging.getLogger(__name__)
 
-DRAIN_S = 0.1
-"""How often memory is emptied: 1.6 s in the tail and 256 ms in PJMEDIA's buffer stay below 2 s with it."""
+DRAIN_S = 0.2
+"""How often memory is emptied: 1.5 s in the tail and 256 ms in PJMEDIA's buffer stay below 2 s with it."""
 
 FLUSH_S = 0.5
 """How long a closed recorder's last buffer is waited for; it takes one tick of the clock, 20 ms."""

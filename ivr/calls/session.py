@@ -103,7 +103,9 @@ class Session:
     async def _walk(self) -> None:
         try:
             self.caller.leg.answer()
-            await self._answered
+            if not await self._media_is_up():
+                self.outcome = ("failed", "no_media")
+                return
             await walk(self)
         except LegGone as error:
             log.info("call %s: the caller's leg is gone: %s", self.call, error)
@@ -130,6 +132,11 @@ class Session:
     def caller_number(self) -> str:
         """The user part of the caller's From, for the agent's display."""
         return user_of(self._invite.caller)
+
+    async def _media_is_up(self) -> bool:
+        """Whether the caller acknowledged the 200 and has audio, in time: an INVITE may offer none (a=inactive)."""
+        await asyncio.wait([self._answered], timeout=self.services.media_timeout_ms / 1000)
+        return self._answered.done()
 
     # -- events of the legs --------------------------------------------------------------------------------------
 

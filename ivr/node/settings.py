@@ -86,8 +86,9 @@ class Sip(Node):
     """The address that SIP listens on; 0.0.0.0 for every one of this machine."""
     port: Port = 5060
     """The port that SIP listens on."""
-    transports: Annotated[tuple[Transport, ...], MinLen(1)] = (Transport.UDP, Transport.TCP)
-    """The transports that SIP listens on: udp, tcp or both."""
+    transports: Annotated[tuple[Transport, ...], MinLen(1)] = (Transport.UDP,)
+    """The transports that SIP listens on: udp, tcp or both. TCP only where strangers cannot connect: each connection
+    takes one of the SIP stack's 64 handles."""
     user_agent: Annotated[str, MinLen(1)] = "Assent"
     """The name in the User-Agent header."""
     codecs: Annotated[tuple[Codec, ...], MinLen(1)] = (Codec.PCMA, Codec.PCMU, Codec.G722)

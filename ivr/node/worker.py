@@ -2,14 +2,17 @@
 """One worker process: a SIP user agent, at most two calls, no signing key, no decryption key, no database."""
 
 import asyncio
+import gc
 import getpass
 import logging
+import sys
 from collections.abc import Callable
 
 from ivr.calls.services import Services
 from ivr.calls.session import Session
 from ivr.ledger.client import LedgerClient
 from ivr.ledger.keyring import CurrentKey
+from ivr.node.admission import HOLD_S, Admission
 from ivr.node.load import CALL_RATE, Loaded
 from ivr.node.settings import Settings, Transport
 from ivr.sip.endpoint import Endpoint, EndpointSettings
@@ -33,6 +36,7 @@ class Worker:
         self._tasks: set[asyncio.Task[None]] = set()
         self._ledger = ledger
         self.draining = False
+        self._admission = Admission(asyncio.get_running_loop().time())
         self._idle = asyncio.Event()
         self._idle.set()
         self.endpoint = Endpoint(_endpoint_settings(loaded.settings), self._incoming)
@@ -69,7 +73,10 @@ class Worker:
 
     def _incoming(self, leg: Leg, invite: Invite) -> None:
         flow = self._loaded.flows.flow_for(invite.dialled)
-        if self.draining:
+        loop = asyncio.get_running_loop()
+        if not self._admission.admit(loop.time()):
+            loop.call_later(HOLD_S, leg.reject, BUSY)
+        elif self.draining:
             leg.reject(UNAVAILABLE, "Draining")
         elif flow is None:
             log.info("no flow for the number that was dialled: 404")
@@ -156,6 +163,11 @@ async def adopt(loaded: Loaded, ledger: LedgerClient) -> None:
 
 async def run_worker(loaded: Loaded, name: str, stop: asyncio.Event, on_ready: Callable[[], None]) -> None:
     """Serves calls until `stop` is set, then drains. Raises LedgerUnavailable, EndpointError, VaultError."""
+    # The media thread waits for the interpreter at most this long; the default of 5 ms is a quarter of a frame.
+    sys.setswitchinterval(0.001)
+    # What is loaded by now lives as long as the process: no collection need look at it again.
+    gc.collect()
+    gc.freeze()
     live: list[Worker] = []
     ledger = await LedgerClient.connect(
         loaded.settings.ledger.socket,

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The PJSIP user agent of a worker process: transports, codecs, the audio clock, legs in and out.
 
-One thread runs PJSIP (`libHandleEvents`), RTP included; commands come from the event loop's thread. The audio clock
-(null device) runs only while a leg is up, so an idle worker sleeps.
+One thread runs SIP (`libHandleEvents`), one all media (`MediaClock`); commands come from the event loop's thread. The
+media clock runs only while a leg is up, so an idle worker sleeps.
 """
 
 import asyncio
@@ -22,6 +22,7 @@ from ivr.sip.call import PjCall
 from ivr.sip.events import Invite
 from ivr.sip.leg import Leg, LegGone
 from ivr.sip.linger import Linger
+from ivr.sip.mediaclock import MediaClock
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +100,7 @@ class Endpoint:
         self._thread: threading.Thread | None = None
         self._running = threading.Event()
         self._legs: set[Leg] = set()
-        self._clock = False
+        self._media: MediaClock | None = None
         self._linger = Linger(self._loop)
         self.port = settings.port
 
@@ -117,6 +118,7 @@ class Endpoint:
             self._ep.audDevManager().setNoDev()
             self._ep.libStart()
             self._set_codecs()
+            self._media = MediaClock(library(), s.rate, lambda: self._ep.libRegisterThread("media"))
             self._account = self._make_account(transports[0])
         except pj.Error as error:
             raise EndpointError(
@@ -141,7 +143,7 @@ class Endpoint:
         media.clockRate = s.rate
         media.sndClockRate = s.rate
         media.noVad = True
-        media.hasIoqueue = False
+        media.hasIoqueue = True  # polled by MediaClock
         media.threadCnt = 0
         media.ecTailLen = 0
         media.maxMediaPorts = 64
@@ -200,7 +202,9 @@ class Endpoint:
         self._running.clear()
         self._thread.join(timeout=5)
         self._thread = None
-        self._ep.audDevManager().setNoDev()
+        if self._media is not None:
+            self._media.close()
+            self._media = None
         self._linger.clear()
         self._account = None
         self._ep.libDestroy()
@@ -269,14 +273,12 @@ class Endpoint:
             self._loop.call_later(CLOCK_LINGER_S, self._stop_clock)
 
     def _stop_clock(self) -> None:
-        if not self._legs and self._clock and self._thread is not None:
-            self._clock = False
-            self._ep.audDevManager().setNoDev()
+        if not self._legs and self._media is not None:
+            self._media.stop()
 
     def _wind_clock(self) -> None:
-        if not self._clock:
-            self._clock = True
-            self._ep.audDevManager().setNullDev()
+        if self._media is not None:
+            self._media.start()
 
     @property
     def legs(self) -> int:

@@ -20,6 +20,9 @@ from ivr.sip.player import Player
 log = logging.getLogger(__name__)
 
 
+INDICATE_ATTEMPTS, INDICATE_AGAIN_S = 40, 0.25
+
+
 class LegGone(Exception):
     """The leg was used after it ended, or PJSIP refused the command; the message says which."""
 
@@ -225,7 +228,17 @@ class Leg:
             return
         call.record_state = state
         del call
-        self._do(lambda call: call.reinvite(pj.CallOpParam(True)))
+        self._reinvite(attempts=INDICATE_ATTEMPTS)
+
+    def _reinvite(self, attempts: int) -> None:
+        """Tries again while another offer of either side is under way (RFC 3261 section 14.1)."""
+        try:
+            self._do(lambda call: call.reinvite(pj.CallOpParam(True)))
+        except LegGone as error:
+            if self._call is not None and attempts:
+                self._loop.call_later(INDICATE_AGAIN_S, self._reinvite, attempts - 1)
+            else:
+                log.info("the recording indication did not get through: %s", error)
 
     def tap(self, sink: pj.AudioMedia) -> None:
         """What this leg says goes to the sink too, until `untap`, across renegotiations."""

@@ -7,7 +7,7 @@ is destroyed in between is called after its death. So nothing is destroyed in th
 
 import asyncio
 
-LINGER_S = 0.5
+LINGER_S = 1.0
 
 
 class Linger:

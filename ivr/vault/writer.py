@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Writing a recording: audio in, sealed segments out. Nothing here can be built without a verified permit.
 
-On the way in, samples wait in a `Tail` of at most 1.6 s; its newest 300 ms are held back so that a withdrawal can still
+On the way in, samples wait in a `Tail` of at most 1.5 s; its newest 300 ms are held back so that a withdrawal can still
 remove what was said after the key went down. Older samples go to the `Sealer`, which encodes, seals and writes them.
 """
 
@@ -22,7 +22,7 @@ from ivr.vault.tail import Tail
 HOLD_BACK_MS = 300
 """The newest audio, kept unsealed for `truncate`. A key's way here takes some ms; a busy loop adds to it."""
 
-SEAL_AT_MS = 1600
+SEAL_AT_MS = 1500
 """When so much is unsealed, all but the hold-back is sealed. The rest up to 2 s is for draining and the disk."""
 
 MAX_BACKLOG_MS = 4000
