@@ -3,6 +3,7 @@
 
 import sqlite3
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -76,7 +77,7 @@ class LogSource:
         try:
             self._db.execute("PRAGMA query_only=ON")
             self._db.execute("BEGIN")
-            self.events = int(self._db.execute("SELECT count(*) FROM events").fetchone()[0])
+            self._db.execute("SELECT 1 FROM events LIMIT 1")
             self._keeps_nodes = bool(self._db.execute(_HAS_NODES).fetchone()[0])
         except sqlite3.Error as error:
             self._db.close()
@@ -89,6 +90,11 @@ class LogSource:
 
     def __exit__(self, *_: object) -> None:
         self._db.close()
+
+    @cached_property
+    def events(self) -> int:
+        """How many there are. Counted on demand: a long log takes a while, and a proof needs no count."""
+        return int(self._all("SELECT count(*) FROM events")[0][0])
 
     def rows(self) -> Iterator[EventRow]:
         """The events by sequence number."""

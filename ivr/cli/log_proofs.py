@@ -44,7 +44,7 @@ def export_command(target: Path, folder: Path, db: Path | None, vkey: str | None
     """
     with told():
         database, key, _ = what_to_check(folder, db, vkey, None)
-        with LogSource(database) as source, progress(source.events, "exporting") as advance:
+        with LogSource(database) as source, progress(0, "exporting") as advance:
             try:
                 done = export(source, known_keys(source, key).keys, target, advance)
             except ExportRefused as refused:

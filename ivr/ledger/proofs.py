@@ -6,6 +6,7 @@ Making a proof reads a few hundred hashes of a log of any length. Checking one n
 
 from collections.abc import Sequence
 from functools import lru_cache
+from hashlib import sha256
 from typing import Protocol
 
 from ivr.ledger.nodes import HEIGHT, WIDTH
@@ -91,7 +92,7 @@ class Tree:
         start = number * WIDTH
         count = min(WIDTH, (self.size >> (level * HEIGHT)) - start)
         found = self._source.hashes(level, start, count)
-        if len(found) != count or any(len(one) != 32 for one in found):
+        if len(found) != count or len(b"".join(found)) != 32 * count:
             raise ProofError(f"hashes {start} to {start + count - 1} of level {level} are not all there")
         return found
 
@@ -145,6 +146,9 @@ def _split(length: int) -> int:
 
 
 def _fold(hashes: list[bytes]) -> bytes:
+    # node_hash() written out: a proof folds some eight hundred pairs, and calling it would take half of the time.
     while len(hashes) > 1:
-        hashes = [node_hash(hashes[n], hashes[n + 1]) for n in range(0, len(hashes), 2)]
+        hashes = [
+            sha256(b"\x01" + left + right).digest() for left, right in zip(hashes[::2], hashes[1::2], strict=True)
+        ]
     return hashes[0]
