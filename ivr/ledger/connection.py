@@ -7,6 +7,7 @@ import socket as sockets
 import struct
 from typing import Any, Protocol, cast
 
+from ivr.ledger.canonical import MAX_INT
 from ivr.ledger.errors import LedgerError, LedgerRefused
 from ivr.ledger.protocol import FATAL, VERSION, Ack, ProtocolError, Unpacker, pack
 
@@ -15,6 +16,9 @@ _log = logging.getLogger(__name__)
 _PEER = struct.Struct("3i")
 # A peer with more than this unanswered is not read from until the disk has caught up.
 MAX_UNANSWERED = 4096
+MAX_NAME = 128
+# Of what a search found, in one message: far below what a frame holds.
+FOUND_PART = 1000
 
 
 class Handler(Protocol):
@@ -95,9 +99,11 @@ class Connection(asyncio.Protocol):
         self._read_on()
 
     def found(self, n: int, events: list[list[Any]]) -> None:
-        """What a search found."""
+        """What a search found, in as many messages as it takes."""
         self._unanswered -= 1
-        self._send({"op": "found", "n": n, "events": events})
+        for start in range(0, max(1, len(events)), FOUND_PART):
+            part = {"op": "found", "n": n, "events": events[start : start + FOUND_PART]}
+            self._send(part | {"more": start + FOUND_PART < len(events)})
         self._read_on()
 
     def _read_on(self) -> None:
@@ -116,7 +122,8 @@ class Connection(asyncio.Protocol):
             self._hello(message)
         elif op in ("append", "find", "erase") and self.worker:
             n = message.get("n")
-            if type(n) is not int:
+            # An answer carries it back: what canonical JSON cannot hold could never be answered.
+            if type(n) is not int or not 0 <= n <= MAX_INT:
                 raise ProtocolError(f"{op} without a number")
             self._unanswered += 1
             handle = {"append": self._handler.append, "find": self._handler.find, "erase": self._handler.erase}[op]
@@ -133,6 +140,8 @@ class Connection(asyncio.Protocol):
             raise ProtocolError(f"speaks version {message.get('v')!r}, this ledger speaks {VERSION}")
         if not isinstance(worker, str) or not worker or role not in ("worker", "tool") or not isinstance(live, list):
             raise ProtocolError("hello without a name, a role or the live calls")
+        if len(worker) > MAX_NAME:
+            raise ProtocolError(f"a name of {len(worker)} characters; the limit is {MAX_NAME}")
         self.worker, self.role = worker, str(role)
         lost = self._handler.hello(self, [str(call) for call in live])
         self._send({"op": "welcome", "log": self._handler.origin, "lost": lost})

@@ -9,7 +9,7 @@ tool → ledger     the same, with "auth":{"who":NAME,"sig":…} where a person 
 ledger → worker   {"op":"welcome","log":ORIGIN,"lost":[CALL,…]}
                   {"op":"ack","n":N,"seq":…,"id":…,"time":…,"jws":…}
                   {"op":"refused","n":N,"code":CODE,"message":…}
-ledger → tool     {"op":"found","n":N,"events":[[SEQ,NAME,CALL|null,TYPE],…]}
+ledger → tool     {"op":"found","n":N,"events":[[SEQ,NAME,CALL|null,TYPE],…],"more":BOOL}
 """
 
 import struct

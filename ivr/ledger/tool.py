@@ -84,7 +84,11 @@ class LedgerTool:
     def find(self, by: str, value: str) -> list[Match]:
         """The events that a `number` or a `reference` names. Raises LedgerRefused, LedgerUnavailable."""
         answer = self._ask({"op": "find", "id": uuid7(), "by": by, "value": value})
-        return [Match(int(seq), str(name), call, str(kind)) for seq, name, call, kind in answer["events"]]
+        found = list(answer["events"])
+        while answer.get("more"):
+            answer = self._answer()
+            found += answer["events"]
+        return [Match(int(seq), str(name), call, str(kind)) for seq, name, call, kind in found]
 
     def _ask(self, message: dict[str, Any]) -> dict[str, Any]:
         self._next += 1
@@ -92,6 +96,12 @@ class LedgerTool:
             sign_message(message, self._signer.name, self._signer.key)
         try:
             self._send(message | {"n": self._next})
+        except (OSError, ProtocolError) as error:
+            raise LedgerUnavailable(f"the ledger cannot be asked ({error}); nothing was done") from None
+        return self._answer()
+
+    def _answer(self) -> dict[str, Any]:
+        try:
             answer = self._receive()
         except (OSError, ProtocolError) as error:
             raise LedgerUnavailable(f"no answer from the ledger ({error}); the log shows whether it was done") from None
@@ -108,12 +118,14 @@ class LedgerTool:
         self._line.sendall(pack(message))
 
     def _receive(self) -> dict[str, Any]:
+        data = b""
         while True:
+            # First what came along with the last message.
+            for message in self._unpacker.feed(data):
+                return message
             data = self._line.recv(65_536)
             if not data:
                 raise ProtocolError("it closed the connection; is this user allowed?")
-            for message in self._unpacker.feed(data):
-                return message
 
 
 def _event(

@@ -70,7 +70,8 @@ def entry_of(message: Mapping[str, Any], *, own: bool = False) -> Entry:
         raise LedgerRefused(INVALID, f"{kind}: missing in data: {', '.join(missing)}")
     try:
         canonical.dumps(personal)
-        size = len(canonical.dumps(data))
+        # As deep as it will stand in the event.
+        size = len(canonical.dumps({"data": data}))
     except canonical.CanonicalError as error:
         raise LedgerRefused(INVALID, f"{kind}: {error}") from None
     if size > MAX_DATA:
@@ -78,6 +79,10 @@ def entry_of(message: Mapping[str, Any], *, own: bool = False) -> Entry:
     at_ms = data.get("at_ms", 0)
     if type(at_ms) is not int or at_ms < 0:
         raise LedgerRefused(INVALID, f"{kind}: at_ms is {at_ms!r}, not whole milliseconds since the call was received")
+    recording = data.get("recording")
+    # It stands in a column as well, which the auditor compares with the signed event.
+    if recording is not None and not _is_text(recording):
+        raise LedgerRefused(INVALID, f"{kind}: recording is {recording!r}, not an id")
     index = message.get("index") or {}
     if not isinstance(index, dict) or not index.keys() <= _INDEXED or not all(_is_text(v) for v in index.values()):
         raise LedgerRefused(INVALID, f"{kind}: only {', '.join(_INDEXED)} can be indexed, as text")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from time import monotonic
 
 from ivr.ledger.errors import LedgerConflict, LedgerError, LedgerFatal, LedgerRefused
+from ivr.ledger.event import EventError
 from ivr.ledger.log import Entry, Log
 from ivr.ledger.protocol import INVALID, Ack
 
@@ -98,8 +99,8 @@ class GroupWriter:
         try:
             await self._commit_all()
         finally:
-            # However this ends, nobody is left waiting for an answer that will not come.
-            if self._in_flight:
+            # However this ends, nobody is left waiting for an answer that will not come, or takes it for alive.
+            if self._in_flight or not self._closing:
                 self.fail(LedgerFatal("the ledger stopped before this was written"))
 
     async def _commit_all(self) -> None:
@@ -121,27 +122,37 @@ class GroupWriter:
         except Exception as error:  # whatever it was, the batch is not durable: this must end in `failed`
             self.fail(LedgerFatal(f"cannot append: {error!r}"))
             return
-        for waiting, ack in zip(batch, acks, strict=True):
+        for waiting, done in zip(batch, acks, strict=True):
             if self._in_flight.pop(waiting.entry.id, None) is not None:
-                _answer(waiting, ack, None if ack else _duplicate(waiting.entry))
+                if isinstance(done, Ack):
+                    _answer(waiting, done, None)
+                else:
+                    _answer(waiting, None, done)
 
     def _due(self) -> bool:
         unsealed = self._log.unsealed
         old = self._closing or monotonic() - self._sealed_at >= self._seconds
         return unsealed >= self._every or (unsealed > 0 and old)
 
-    def _write(self, entries: Sequence[Entry]) -> list[Ack | None]:
-        """In the writer thread. None for an entry whose id is in the log already."""
+    def _write(self, entries: Sequence[Entry]) -> list[Ack | LedgerRefused]:
+        """In the writer thread. Raises LedgerFatal."""
         seal = self._log.unsealed + len(entries) >= self._every or self._due()
         try:
-            acks: list[Ack | None] = list(self._log.append(entries, checkpoint=seal))
-        except LedgerConflict:
-            known = {entry.id for entry in entries if self._log.find(entry.id)}
-            fresh = iter(self._log.append([e for e in entries if e.id not in known], checkpoint=seal))
-            acks = [None if entry.id in known else next(fresh) for entry in entries]
+            acks: list[Ack | LedgerRefused] = list(self._log.append(entries, checkpoint=seal))
+        except (LedgerConflict, EventError):
+            # Nothing was written. Whichever it was is refused and does not take the others with it.
+            return [self._write_one(entry) for entry in entries]
         if seal:
             self._sealed_at = monotonic()
         return acks
+
+    def _write_one(self, entry: Entry) -> Ack | LedgerRefused:
+        try:
+            return self._log.append([entry])[0]
+        except LedgerConflict:
+            return _duplicate(entry)
+        except EventError as error:
+            return LedgerRefused(INVALID, str(error))
 
 
 def _answer(waiting: _Waiting, ack: Ack | None, error: LedgerError | None) -> None:
