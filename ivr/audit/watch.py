@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What must never be, looked at again and again: audio without a permit, files and log apart, late answers. Read only.
+
+Quick on purpose: signatures and file contents are `ivr log verify`'s, presence and times are looked at here.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from ivr.audit.recordings import Recordings
+from ivr.audit.source import LogSource, SourceError
+from ivr.ledger.event import Event, EventError, peek
+
+GRACE = timedelta(seconds=30)
+"""How much longer than its interval a checkpoint may take."""
+
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+class Alarm(StrEnum):
+    """What is wrong."""
+
+    NO_PERMIT = "recording-without-permit"
+    """A recording was started that no permit before it allows. Must never be."""
+    FILE_MISSING = "file-missing"
+    """A logged segment is not on disk, and its recording was not erased."""
+    FILE_UNKNOWN = "file-without-event"
+    """A file among the recordings that no event tells of."""
+    NOT_ERASED = "not-erased"
+    """A file of a recording that was erased according to the log."""
+    REQUEST_OVERDUE = "request-overdue"
+    """A person's request is open past its last day."""
+    CHECKPOINT_LATE = "checkpoint-late"
+    """Events wait longer for a checkpoint than was set: the ledger stands still, or cannot write."""
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """One alarm: `what` is it about, `message` says it in words."""
+
+    alarm: Alarm
+    what: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.alarm}: {self.what}: {self.message}"
+
+    def as_json(self) -> dict[str, Any]:
+        """For programs."""
+        return asdict(self)
+
+
+def watch(source: LogSource, folder: Path, now: datetime, checkpoint_interval: timedelta) -> list[Raised]:
+    """Everything that is wrong now. Raises SourceError when log or folder cannot be read."""
+    recordings, permits = Recordings(), set[str]()
+    raised = list(_recordings(source, recordings, permits))
+    try:
+        raised += [*_missing(folder, recordings), *_unknown(folder, recordings, permits)]
+    except OSError as error:
+        raise SourceError(f"{error.filename}: {error.strerror}") from None
+    return [*raised, *_requests(source, now), *_checkpoint(source, now, checkpoint_interval)]
+
+
+def _events(source: LogSource, beginning: str) -> Iterator[Event]:
+    for row in source.rows_of(beginning):
+        try:
+            yield peek(row.jws)
+        except EventError as error:
+            raise SourceError(f"event {row.seq}: {error}; run: ivr log verify") from None
+
+
+def _recordings(source: LogSource, recordings: Recordings, permits: set[str]) -> Iterator[Raised]:
+    permitted: set[tuple[str | None, str]] = set()
+    for event in _events(source, "recording."):
+        name = str(event.data.get("recording"))
+        if event.type == "recording.permitted":
+            permitted.add((event.call, name))
+            permits.add(name)
+        elif event.type == "recording.started" and (event.call, name) not in permitted:
+            yield Raised(Alarm.NO_PERMIT, f"recording {name}", f"event {event.seq} of call {event.call} has no permit")
+        recordings.note(event)
+
+
+def _missing(folder: Path, recordings: Recordings) -> Iterator[Raised]:
+    for one in recordings:
+        if one.erased is not None:
+            continue
+        home = folder / one.call / one.id
+        gone = [segment.n for segment in one.segments.values() if not (home / segment.file).is_file()]
+        if gone:
+            what = f"{len(gone)} of {len(one.segments)} segments are not on disk, the first is {gone[0]}"
+            yield Raised(Alarm.FILE_MISSING, f"recording {one.id}", what)
+
+
+def _unknown(folder: Path, recordings: Recordings, permits: set[str]) -> Iterator[Raised]:
+    if not folder.is_dir():
+        raise SourceError(f"{folder}: no such folder of recordings")
+    for path in sorted(folder.rglob("*")):
+        if path.is_dir() and not path.is_symlink():
+            continue
+        parts = path.relative_to(folder).parts
+        name = parts[1] if len(parts) == 3 and _ID.fullmatch(parts[1]) else ""
+        one = recordings.get(name)
+        if one is None:
+            # Between permit and start the recorder opens; its files are no strays then.
+            if name not in permits:
+                yield Raised(Alarm.FILE_UNKNOWN, "/".join(parts), "belongs to no event of the log")
+        elif one.erased is not None:
+            yield Raised(Alarm.NOT_ERASED, "/".join(parts), f"was erased by event {one.erased}")
+        elif one.stopped is not None and path.name not in one.segments:
+            yield Raised(Alarm.FILE_UNKNOWN, "/".join(parts), "is not among the logged segments")
+
+
+def _requests(source: LogSource, now: datetime) -> Iterator[Raised]:
+    open_requests: dict[str, str] = {}
+    for event in _events(source, "subject.request."):
+        request = str(event.data.get("request"))
+        if event.type == "subject.request.opened":
+            open_requests[request] = str(event.data.get("due"))
+        elif event.type == "subject.request.closed":
+            open_requests.pop(request, None)
+    today = now.date().isoformat()
+    for request, due in open_requests.items():
+        if today > due:
+            yield Raised(Alarm.REQUEST_OVERDUE, f"request {request}", f"was to be answered by {due}")
+
+
+def _checkpoint(source: LogSource, now: datetime, interval: timedelta) -> Iterator[Raised]:
+    newest = source.newest_checkpoint()
+    size = newest.size if newest else 0
+    first = next(source.rows_from(size, size + 1), None)
+    if first is not None:
+        waited = now - datetime.fromisoformat(first.time)
+        if waited > interval + GRACE:
+            what = f"waits since {first.time} for a checkpoint; the newest is of {size} events"
+            yield Raised(Alarm.CHECKPOINT_LATE, f"event {first.seq}", what)

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Alarms: each is raised by what it is for, and by nothing else."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from ivr.audit.watch import Alarm
+from ivr.ledger.ids import uuid7
+from ivr.ledger.log import Entry
+from rights_kit import Server, make_server, received
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Server:
+    return make_server(tmp_path)
+
+
+def alarms(server: Server) -> list[str]:
+    done = server.ivr("log", "watch", "--once", "--json")
+    found = [json.loads(line)["alarm"] for line in done.stdout.splitlines()]
+    assert done.exit_code == (1 if found else 0), done.output
+    return found
+
+
+def test_all_is_well(server: Server) -> None:
+    server.call()
+    server.call(recorded=False)
+    assert alarms(server) == []
+
+
+def test_a_recording_without_permit(server: Server) -> None:
+    call = uuid7()
+    log = server.open_log()
+    data = {"at_ms": 20, "recording": uuid7(), "number": 1, "rate": 8000, "recipient": "age1"}
+    log.append([received(call, "anonymous"), Entry("recording.started", call, data)], checkpoint=True)
+    log.close()
+    assert alarms(server) == [Alarm.NO_PERMIT]
+
+
+def test_files_and_log_apart(server: Server) -> None:
+    call = server.call()
+    folder = server.store.folder(call.id, call.recording)
+    first = sorted(folder.iterdir())[0]
+    content = first.read_bytes()
+    first.unlink()
+    assert alarms(server) == [Alarm.FILE_MISSING]
+    first.write_bytes(content)
+    (folder / "stray").write_bytes(b"?")
+    (server.settings.storage.recordings / "note.txt").write_text("?")
+    assert alarms(server) == [Alarm.FILE_UNKNOWN] * 2
+    (folder / "stray").unlink()
+    (server.settings.storage.recordings / "note.txt").unlink()
+    with server.serving():
+        assert server.by_officer("erase", "--recording", call.recording).exit_code == 0
+    folder.mkdir(parents=True)
+    first.write_bytes(content)
+    assert alarms(server) == [Alarm.NOT_ERASED]
+
+
+def test_a_recorder_that_opens_is_no_stray(server: Server) -> None:
+    call, recording = uuid7(), uuid7()
+    log = server.open_log()
+    data = {"at_ms": 10, "recording": recording, "parties": ["caller"], "number": 1, "reason": "ok"}
+    log.append([received(call, "anonymous"), Entry("recording.permitted", call, data)], checkpoint=True)
+    log.close()
+    folder = server.settings.storage.recordings / call / recording
+    folder.mkdir(parents=True)
+    (folder / "000000-000000000000-000000016000.flac.age").write_bytes(b"sealed")
+    assert alarms(server) == []
+
+
+def test_a_request_that_is_overdue(server: Server) -> None:
+    day = str(datetime.now(UTC).date() - timedelta(days=40))
+    ask = ("--identity", str(server.officer))
+    with server.serving():
+        opened = server.ivr("subject", "open", "--number", "+4930123456", "--received", day, "--json", *ask)
+        request = json.loads(opened.stdout)["request"]
+        assert alarms(server) == [Alarm.REQUEST_OVERDUE]
+        args = ("--outcome", "refused", "--reason", "unknown person")
+        assert server.ivr("subject", "close", request, *args, *ask).exit_code == 0
+        assert alarms(server) == []
+
+
+def test_a_checkpoint_that_is_late(server: Server) -> None:
+    server.call(days_ago=1, recorded=False)
+    log = server.open_log(lambda: "2026-01-01T00:00:00.000000Z")
+    log.append([Entry("node.draining", None, {"reason": "test"})])
+    log.close()
+    # The log's clock never goes back: this event has the time of the call a day ago.
+    assert alarms(server) == [Alarm.CHECKPOINT_LATE]
