@@ -120,7 +120,7 @@ def test_every_block_says_what_it_is() -> None:
 
 # -- the checks by hand ----------------------------------------------------------------------------------------------
 
-EVENT, DISCLOSURES, TREE = blocks("python")
+EVENT, DISCLOSURES, TREE, *_ = blocks("python")
 
 
 @pytest.fixture

@@ -5,6 +5,8 @@ import base64
 import io
 import json
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import soundfile
 from click.testing import CliRunner
 from pyrage import x25519
 
+from docs_kit import blocks
 from export_kit import Played, ledger, played
 from ivr.cli import main
 from ivr.cli.log import field_opener
@@ -173,3 +176,17 @@ def test_decisions_that_do_not_follow_are_not_passed_on(tmp_path: Path) -> None:
     result = run.invoke(main, ["call", "report", CALL, "--output", str(out), *of_log])
     assert result.exit_code == 1
     assert "✗ does not hold" in out.read_text()
+
+
+def test_the_hash_is_checked_as_the_document_says(server: Played, tmp_path: Path) -> None:
+    (by_hand,) = [block for block in blocks("python") if block.page.name == "exports.md"]
+    out = tmp_path / "call.vcon"
+    assert server.ivr("export", server.call, "--format", "vcon", "--output", str(out)).exit_code == 0
+
+    def run() -> str:
+        done = [sys.executable, "-c", by_hand.text]
+        return subprocess.run(done, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True).stdout
+
+    assert run() == "True\n"
+    out.write_text(out.read_text().replace('"granted": true', '"granted": false', 1))
+    assert run() == "False\n"
