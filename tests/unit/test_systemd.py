@@ -180,6 +180,10 @@ RIGHTS = [
     ("ivr-ledger", 2, f"{HOME}/run", True),
     ("ivr-ledger", 6, f"{HOME}/data/recordings", True),
     ("ivr-ledger", 4, f"{HOME}/data/keystore", False),
+    ("ivr-ledger", 6, f"{HOME}/data/subjects", True),
+    ("ivr-worker", 4, f"{HOME}/data/subjects", False),
+    ("ivr-worker", 2, f"{HOME}/keys/people.txt", False),
+    ("ivr-ledger", 2, f"{HOME}/keys/people.txt", False),
     ("ivr-ledger", 4, f"{HOME}/keys/officer.age", False),
     ("ivr-ledger", 2, f"{HOME}/keys", False),
     ("ivr-worker", 4, f"{HOME}/keys/ledger.key", False),
@@ -226,7 +230,16 @@ def test_every_path_of_a_unit_is_one_that_init_makes(tmp_path: Path) -> None:
 
 def test_the_worker_cannot_even_see_what_it_may_not_read() -> None:
     hidden = " ".join(settings_of("ivr-worker@.service")["InaccessiblePaths"]).replace("-/", "/").split()
-    for name in ("keys/ledger.key", "keys/pseudonym.key", "keys/officer.age", "data/log.sqlite"):
+    for name in ("keys/ledger.key", "keys/pseudonym.key", "keys/officer.age", "data/log.sqlite", "data/subjects"):
+        assert f"{HOME}/{name}" in hidden
+
+
+def test_retention_reads_the_log_and_erases_what_the_worker_made_and_sees_no_secret() -> None:
+    found = settings_of("ivr-retention.service")
+    assert found["User"] == ["ivr-ledger"]
+    assert found["CapabilityBoundingSet"] == found["AmbientCapabilities"] == ["CAP_DAC_OVERRIDE"]
+    hidden = " ".join(found["InaccessiblePaths"]).replace("-/", "/").split()
+    for name in ("keys/ledger.key", "keys/pseudonym.key", "keys/officer.age", "data/subjects"):
         assert f"{HOME}/{name}" in hidden
 
 
