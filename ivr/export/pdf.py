@@ -1,14 +1,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The report as a PDF: the same page, laid out for A4 by WeasyPrint, which is needed for nothing else (extra `pdf`)."""
 
+import warnings
+
 from ivr.export.errors import ExportError
 
 
 def pdf(html: str) -> bytes:
     """The PDF (tagged, PDF/UA-1). Raises ExportError when WeasyPrint or its libraries are not installed."""
     try:
-        from weasyprint import HTML
-        from weasyprint.urls import FatalURLFetchingError, URLFetcher
+        with warnings.catch_warnings():
+            # It would like libharfbuzz-subset0, and embeds fonts without it too.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            from weasyprint import HTML
+            from weasyprint.urls import FatalURLFetchingError, URLFetcher
     except (ImportError, OSError) as error:
         raise ExportError(
             f"no PDF can be made here: {str(error).splitlines()[0]}",

@@ -40,13 +40,16 @@ class Envelope:
         return Waveform(self._peaks[:, 0], self._peaks[:, 1])
 
     def _put(self, at_ms: float, rate: int, audio: Audio) -> None:
-        columns = len(self._peaks)
-        times = at_ms + np.arange(len(audio)) * (1000 / rate)
-        where = np.minimum((times * columns / self._end_ms).astype(np.int64), columns - 1)
-        level = np.abs(audio.astype(np.float64)) / FULL_SCALE
-        starts = np.flatnonzero(np.diff(where, prepend=-1))
-        peaks = np.maximum.reduceat(level, starts, axis=0)
-        self._peaks[where[starts]] = np.fmax(self._peaks[where[starts]], peaks)
+        columns, end = len(self._peaks), self._end_ms
+        last_ms = at_ms + (len(audio) - 1) * 1000 / rate
+        first, last = (min(int(time * columns / end), columns - 1) for time in (at_ms, last_ms))
+        # Where in `audio` each column begins; comparing edges is a thousand times less work than placing each sample.
+        edges = np.ceil((np.arange(first + 1, last + 1) * end / columns - at_ms) * rate / 1000).astype(np.int64)
+        starts = np.unique(np.concatenate([[0], edges.clip(0, len(audio) - 1)]))
+        where = np.minimum(((at_ms + starts * 1000 / rate) * columns / end + 1e-9).astype(np.int64), columns - 1)
+        high = np.maximum.reduceat(audio, starts, axis=0).astype(np.float64)
+        low = np.minimum.reduceat(audio, starts, axis=0).astype(np.float64)
+        self._peaks[where] = np.fmax(self._peaks[where], np.maximum(high, -low) / FULL_SCALE)
 
 
 def _placed(
