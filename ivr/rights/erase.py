@@ -122,6 +122,9 @@ def erase(
         if view.recordings[one.id].erased is None:
             erase_recording(store, tool, view, view.recordings[one.id], REASON, now)
             receipt.recordings.append(one.id)
+        else:
+            # Files of it may have come back with a backup; they do not open, and go again.
+            store.erase(one.call, one.id)
     receipt.held = sorted({name for name in target.calls if name in view.covered})
     parts = [target.fields[at : at + _FIELDS_AT_ONCE] for at in range(0, len(target.fields), _FIELDS_AT_ONCE)] or [()]
     for number, part in enumerate(parts, 1):

@@ -58,6 +58,9 @@ def test_files_and_log_apart(server: Server) -> None:
     folder.mkdir(parents=True)
     first.write_bytes(content)
     assert alarms(server) == [Alarm.NOT_ERASED]
+    with server.serving():
+        assert server.by_officer("erase", "--recording", call.recording).exit_code == 0
+    assert alarms(server) == []
 
 
 def test_a_recorder_that_opens_is_no_stray(server: Server) -> None:
