@@ -133,7 +133,7 @@ def test_a_log_that_was_changed_is_not_exported(server: Played, tmp_path: Path) 
         db.execute("PRAGMA foreign_keys=OFF")
         (jws,) = db.execute("SELECT jws FROM events WHERE type = 'consent.decided'").fetchone()
         head, _, signature = jws.rpartition(".")
-        swapped = f"{head}.{signature[1]}{signature[0]}{signature[2:]}"
+        swapped = f"{head}.{'B' if signature[0] == 'A' else 'A'}{signature[1:]}"
         db.execute("UPDATE events SET jws = ? WHERE type = 'consent.decided'", [swapped])
     out = tmp_path / "r"
     for command in (["export", call, "--format", "vcon"], ["report", call, "--output", str(out)]):
