@@ -98,6 +98,8 @@ def _nested(field: FieldInfo, path: str) -> Iterator[tuple[str, FieldInfo]]:
                 for leaf, one in _leaves(inner, f"{path}.{name}")
                 if one is not inner
             )
+            for item in filter(_is_model, get_args(inner.annotation)):
+                yield from ((f"{name}[].{key}", one) for key, one in item.model_fields.items())
 
 
 def verbs_page() -> str:

@@ -27,6 +27,7 @@ from ivr.flow.verbs import Bridge, Goto, Hangup, Menu, Play, Reference
 from ivr.ledger.catalogue import TYPES
 from ivr.ledger.schema import METADATA
 from ivr.node.settings import (
+    Anchors,
     Checkpoint,
     KeyFiles,
     Ledger,
@@ -39,10 +40,13 @@ from ivr.node.settings import (
     Settings,
     Sip,
     Storage,
+    TimestampAuthority,
+    WitnessService,
 )  # fmt: skip
 
 SETTINGS: tuple[type[BaseModel], ...] = (
-    Settings, Sip, Media, Limits, Checkpoint, Ledger, Storage, KeyFiles, Retention, Rights, Prompts, Log,
+    Settings, Sip, Media, Limits, Checkpoint, Ledger, Storage, KeyFiles, Retention, Anchors, TimestampAuthority,
+    WitnessService, Rights, Prompts, Log,
 )  # fmt: skip
 FLOWS: tuple[type[BaseModel], ...] = (
     FlowFile, FlowSpec, StepSpec, Consent, Keys, Place, RecordedNotice, Prompt, Play, Menu, Bridge, Reference, Hangup,

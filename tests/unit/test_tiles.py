@@ -8,17 +8,21 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 import ivr.audit.export as exporting
+from bench.receipts import ORIGIN, build
 from ivr.audit.export import Exported, ExportRefused, export
 from ivr.audit.findings import Check
 from ivr.audit.source import LogSource, SourceError
 from ivr.audit.tiles import TileFolder, bundle, tile_path, unbundle
 from ivr.audit.verify import verify_log
+from ivr.ledger.keys import LedgerKey
 from ivr.ledger.note import VKey, open_checkpoint
 from ivr.ledger.tree import leaf_hash
 from ledger_kit import Home, joined, make_home, recorded_call
 from proof_kit import cut, edit
+from tampering_kit import text, with_leaf
 
 SMALL = ["checkpoint", "tile/0/000.p/8", "tile/entries/000.p/8"]
 
@@ -185,6 +189,34 @@ def test_a_changed_log_is_not_published(home: Home, statement: str) -> None:
     with pytest.raises(ExportRefused):
         write(home)
     assert not (home.path / "out" / "checkpoint").exists()
+
+
+def test_a_log_that_a_careful_forger_changed_is_not_published(home: Home) -> None:
+    """Everything beside the event is as it must be; only the signed root tells."""
+    with closing(sqlite3.connect(home.db)) as db, db:
+        with_leaf(db, 3, text(db, 4))
+    with pytest.raises(ExportRefused, match="do not give the root"):
+        write(home)
+
+
+@pytest.mark.parametrize(("gone", "said"), [("seq = 3", "event 3 is missing"), ("seq > 508", "event 509 is missing")])
+def test_an_event_that_only_its_hash_is_left_of(home: Home, gone: str, said: str) -> None:
+    """512 events: the root follows from two stored hashes, and none of the events below them is read for it."""
+    grow(home, 504)
+    edit(home, f"DELETE FROM events WHERE {gone}")
+    with pytest.raises(ExportRefused, match=said):
+        write(home)
+    assert not (home.path / "out" / "checkpoint").exists()
+
+
+def test_a_stored_hash_below_another_one(tmp_path: Path) -> None:
+    """More than 256² events: the root follows from the second level, and the first one must fit it all the same."""
+    key = LedgerKey.of(ORIGIN, Ed25519PrivateKey.generate())
+    build(tmp_path / "log.sqlite", 256 * 256, key)
+    with closing(sqlite3.connect(tmp_path / "log.sqlite")) as db, db:
+        db.execute("UPDATE nodes SET hash = zeroblob(32) WHERE level = 1 AND number = 9")
+    with LogSource(tmp_path / "log.sqlite") as source, pytest.raises(ExportRefused, match="level 1"):
+        export(source, [key.vkey], tmp_path / "out")
 
 
 def test_a_folder_of_something_else_is_left_alone(home: Home, tmp_path: Path) -> None:
