@@ -92,6 +92,20 @@ def test_a_wrong_consistency_proof_is_refused(grown: tuple[Memory, list[bytes]])
         verify_consistency(6, roots[6], 5, roots[5], [])
 
 
+def test_a_proof_holds_for_its_sizes_alone(grown: tuple[Memory, list[bytes]]) -> None:
+    """Roots and hashes are right, the sizes are not: nothing but the length of the proof tells."""
+    memory, roots = grown
+    proof = Tree(memory, 4).consistency(2)
+    verify_consistency(2, roots[2], 4, roots[4], proof)
+    with pytest.raises(ProofError, match="too short"):
+        verify_consistency(2, roots[2], 8, roots[4], proof)
+    proof = Tree(memory, 8).consistency(2)
+    with pytest.raises(ProofError, match="too long"):
+        verify_consistency(2, roots[2], 4, roots[8], proof)
+    with pytest.raises(ProofError, match="too short"):
+        verify_consistency(3, roots[3], 8, roots[8], [])
+
+
 def test_a_proof_reads_some_tiles_not_the_log(grown: tuple[Memory, list[bytes]]) -> None:
     memory, roots = grown
     memory.asked = 0
