@@ -123,6 +123,18 @@ def test_a_worker_has_no_rights(server: Server, kind: str) -> None:
     assert asked(server, find, role="tool")["code"] == "forbidden"  # nor has a tool that nobody signed for
 
 
+@pytest.mark.parametrize("role", ["operator", "auditor"])
+def test_a_good_signature_of_the_wrong_role_is_refused(server: Server, tmp_path: Path, role: str) -> None:
+    """By the ledger itself: the command that asks may have been changed."""
+    other = tmp_path / "other.age"
+    assert server.ivr("access", "add", "olga", "--role", role, "--identity", str(other)).exit_code == 0
+    signer = Signer("olga", signing_key(str(load_identities(other)[0])))
+    assert refused(server, signer, who="olga") == "forbidden"
+    data = {"scope": "call", "events": [], "fields": 0, "secrets": 0, "recordings": [], "held": [], "why": "x"}
+    with tool(server, signer) as ledger, pytest.raises(LedgerRefused):
+        ledger.erase("subject.erased", [(0, None)], data=data, personal={"who": "olga"})
+
+
 def test_whoever_leaves_is_refused_at_once(server: Server, tmp_path: Path) -> None:
     other = tmp_path / "other.age"
     assert server.ivr("access", "add", "olga", "--role", "officer", "--identity", str(other)).exit_code == 0
