@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -32,8 +31,8 @@ from ivr.ledger.note import NoteError
 from ivr.ledger.tool import LedgerTool
 from ivr.node.load import load
 from ivr.node.settings import Settings
+from ivr.rights.announce import announce
 from ivr.rights.errors import RightsError
-from ivr.rights.identity import Known as Person
 from ivr.rights.identity import identify
 from ivr.vault.durable import write_durably
 from ivr.vault.errors import Damaged, VaultError
@@ -249,38 +248,30 @@ def _must_replay(facts: Facts) -> None:
 
 
 def _audio(asked: _Asked, facts: Facts) -> dict[str, vcon.Audio]:
-    opened = _opened(asked, facts, "recording.exported", {"format": "vcon"})
+    opened = _opened(asked, facts, "vcon")
     return {one.id: vcon.Audio("audio/x-wav", b"".join(wav(recording, recording.rate))) for one, recording in opened}
 
 
 def _waveform(asked: _Asked, facts: Facts, end_ms: int) -> Waveform | None:
     envelope, some = Envelope(end_ms), False
-    for one, recording in _opened(asked, facts, "recording.accessed", {}):
+    for one, recording in _opened(asked, facts, None):
         envelope.add(one, recording)
         some = True
     return envelope.waveform() if some else None
 
 
-def _opened(
-    asked: _Asked, facts: Facts, kind: str, data: Mapping[str, Any]
-) -> Iterator[tuple[Recorded, OpenRecording]]:
-    """Each recording that is kept, opened once the event that says so is durable."""
+def _opened(asked: _Asked, facts: Facts, export: str | None) -> Iterator[tuple[Recorded, OpenRecording]]:
+    """Each recording that is kept, opened once the event that says so is durable: whatever fails there ends it all."""
     if asked.identity is None:
         return
     settings = Settings.load(asked.folder)
     person = identify(asked.identity, settings.keys.people)
-    person.must(kind)
     store = RecordingStore(settings.storage.recordings, settings.storage.keystore, None)
     for one in facts.recordings:
         if one.spans and not one.erased:
-            _announce(settings, person, kind, {"recording": one.id, "why": asked.reason, **data})
+            with LedgerTool(settings.ledger.socket, "ivr call", person.signer) as tool:
+                announce(tool, person, call=facts.call, recording=one.id, why=asked.reason or "", export=export)
             yield one, OpenRecording(store, facts.call, one.id, person.identities)
-
-
-def _announce(settings: Settings, person: Person, kind: str, data: Mapping[str, Any]) -> None:
-    """No durable event, no audio: whatever goes wrong here ends the command."""
-    with LedgerTool(settings.ledger.socket, "ivr call", person.signer) as ledger:
-        ledger.append(kind, data=dict(data), personal={"who": person.person.name})
 
 
 def _signer(key: Path | None, certificates: Path | None) -> VconSigner | None:

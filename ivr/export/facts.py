@@ -22,6 +22,19 @@ from ivr.ledger.query import ShownEvent
 CALLER = "caller"
 
 
+class _LeftOut(dict[str, Any]):
+    """Personal fields that nobody asked for. Not the same as erased ones, and a reader must see which it is."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+    def __missing__(self, name: str) -> str:
+        return "(left out)"
+
+
+LEFT_OUT: Mapping[str, Any] = _LeftOut()
+
+
 @dataclass(frozen=True, slots=True)
 class Known:
     """What the server can still show for the hashes in the log. Nothing of it is believed unless its hash fits.
@@ -46,6 +59,7 @@ class Step:
     personal: Mapping[str, Any]
     erased: int
     jws: str
+    with_personal: bool = False
 
     @property
     def at_ms(self) -> int | None:
@@ -56,7 +70,7 @@ class Step:
     @property
     def sentence(self) -> str:
         """What happened, in words."""
-        return sentence(self.type, self.data, self.personal)
+        return sentence(self.type, self.data, self.personal if self.with_personal else LEFT_OUT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,8 +212,9 @@ def _step(event: ShownEvent, keys: KeyRing, with_personal: bool) -> Step:
     personal = event.personal if with_personal else {}
     # Everything is taken from what was signed, never from the columns beside it.
     return Step(
-        signed.seq, signed.id, signed.time, signed.call, signed.type, signed.data, personal, event.erased, event.jws
-    )
+        signed.seq, signed.id, signed.time, signed.call, signed.type, signed.data, personal, event.erased, event.jws,
+        with_personal,
+    )  # fmt: skip
 
 
 def _asked(steps: Sequence[Step], known: Known) -> Asked | None:

@@ -5,7 +5,6 @@ import base64
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
-from ivr.audit.timeline import sentence
 from ivr.consent.policy import LawfulBasis, Mode
 from ivr.export.facts import Asked, Facts, NoticeSaid, Recorded, Step
 from ivr.export.markup import Markup, el, join
@@ -207,7 +206,7 @@ def timeline_part(facts: Facts, w: Words) -> Markup:
 
 
 def _sentence(step: Step) -> str:
-    text = sentence(step.type, step.data, step.personal)
+    text = step.sentence
     return text[:1].upper() + text[1:]
 
 

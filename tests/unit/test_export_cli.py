@@ -103,6 +103,9 @@ def test_a_report_with_the_sound_in_it(server: Played, tmp_path: Path) -> None:
         result = server.ivr(*asked, "--reason", "complaint")
     assert result.exit_code == 0, result.output
     assert [kind for kind, _, _ in accesses(server)] == ["recording.accessed"]
+    again = tmp_path / "again.html"
+    assert server.ivr("report", server.call, "--output", str(again)).exit_code == 0
+    assert "opened a recording: complaint" in again.read_text()
     assert "The sound itself is not drawn" in plain.read_text()
     assert "The sound itself is not drawn" not in drawn.read_text()
     assert 'class="f-kept"' in drawn.read_text()

@@ -111,7 +111,7 @@ def test_nothing_of_a_log_becomes_a_tag() -> None:
     assert facts.asked is not None
     notice = replace(facts.notices[0], text=f"Hello {evil}", language='e"n><b')
     asked = replace(facts.asked, settings={**(facts.asked.settings or {}), "purposes": [evil], "controller": evil})
-    first = replace(facts.steps[0], personal={"caller": evil, "dialled": "<b>100</b>"})
+    first = replace(facts.steps[0], personal={"caller": evil, "dialled": "<b>100</b>"}, with_personal=True)
     changed = replace(facts, notices=(notice,), asked=asked, steps=(first, *facts.steps[1:]), with_personal=True)
     page = Page(made(changed))
     assert "script" not in {tag for tag, _ in page.tags}
@@ -160,6 +160,8 @@ def test_nobody_is_named_unless_asked() -> None:
     server = played("hold-in-call")
     assert "+4930" not in html_of("hold-in-call")
     assert "sip:" not in html_of("hold-in-call")
+    assert "(left out)" in html_of("hold-in-call")
+    assert "(erased)" not in html_of("hold-in-call")
     assert "+4930" in Page(made(server.facts(with_personal=True))).words
 
 
