@@ -3,7 +3,7 @@
 
 from collections.abc import Callable, Iterator
 
-from ivr.audit.keys import TrustedKeys
+from ivr.audit.keys import TrustedKeys, known_keys
 from ivr.audit.source import EventRow, LogSource
 from ivr.ledger.event import Event, EventError, jws_hash, verify
 from ivr.ledger.note import Checkpoint, VKey, note_text
@@ -26,6 +26,9 @@ def verified_events(
     """All events in order. Raises Unverified at the first that does not hold; those before it were given."""
     keys, tree = TrustedKeys(source, vkey), Frontier.empty()
     checkpoints = {row.size: row for row in source.checkpoints()} if keys.vouching else {}
+    if keys.vouching and vkey not in known_keys(source, keys.current).keys:
+        # Nothing of such a log is handed on: it would be doubted at its end only.
+        raise Unverified(next(source.rows()), str(keys.doubt()))
     prev: str | None = None
     done = 0
     for row in source.rows():

@@ -298,6 +298,17 @@ def test_what_is_no_change_of_keys(home: Home) -> None:
     assert checks(verdict(home, first.vkey)) == {Check.KEY}
 
 
+def test_a_retired_key_is_not_announced_again(home: Home) -> None:
+    first = home.vkey
+    rotate(home.db, home.keys)
+    home.append([Entry("key.added", None, {"kid": key_id(first.public), "vkey": str(first)})])
+    found = verdict(home, first)
+    assert [one.check for one in found.findings] == [Check.KEY]
+    assert "was retired" in found.findings[0].message
+    with LogSource(home.db) as source, pytest.raises(Unverified, match="was retired"):
+        list(verified_events(source, first))
+
+
 def test_a_ring_is_of_one_log(home: Home) -> None:
     with pytest.raises(NoteError, match="one or more"):
         KeyRing(())
