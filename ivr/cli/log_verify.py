@@ -18,7 +18,17 @@ from ivr.audit.source import LogSource
 from ivr.audit.tiles import TileFolder
 from ivr.audit.verify import Report, verify_log
 from ivr.cli.exits import Exit
-from ivr.cli.log import CouldNotRun, config_option, db_option, json_option, progress, read_vkey, told, what_to_check
+from ivr.cli.log import (
+    CouldNotRun,
+    config_option,
+    db_option,
+    field_opener,
+    json_option,
+    progress,
+    read_vkey,
+    told,
+    what_to_check,
+)
 from ivr.ledger.cosignature import CosignerKey
 from ivr.ledger.note import VKey
 from ivr.ledger.timestamp import StampError, load_roots
@@ -105,7 +115,9 @@ def _opened(
 ) -> tuple[Source, VKey, Path | None]:
     if tiles is None:
         database, key, files = what_to_check(folder, db, vkey, recordings)
-        return LogSource(database), key, files
+        # Sealed personal fields are checked too where this user may open them; elsewhere only their place is.
+        opener = field_opener(Settings.load(folder)) if db is None else None
+        return LogSource(database, opener), key, files
     if vkey is None:
         raise CouldNotRun("--tiles needs --vkey: the key that you were given, not one that came with the folder")
     return TileFolder(tiles), read_vkey(vkey), recordings
@@ -120,6 +132,7 @@ def _as_json(report: Report, found: Sequence[Finding], said: Anchors, files: Pat
         "sealed": report.sealed,
         "checkpoints": report.checkpoints,
         "erased_fields": report.erased_fields,
+        "sealed_fields": report.sealed_fields,
         "recordings": len(report.recordings),
         "files_checked": files is not None,
         "time_stamps": [{"size": size, "time": stamp.time.isoformat()} for size, stamp in said.stamps],

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """After an erasure a full backup of database and recordings, put back, gives nothing back; and the log still holds."""
 
+import base64
 import json
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,7 +13,7 @@ import pytest
 from ivr.audit.replay import replay
 from ivr.audit.source import LogSource
 from ivr.audit.verified import verified_events
-from ivr.ledger.keys import load_pseudonym_key
+from ivr.ledger.keys import load_pseudonym_key, load_vkey
 from ivr.ledger.query import LogReader
 from ivr.ledger.sealed import FieldOpener
 from ivr.vault.errors import VaultError
@@ -77,14 +80,8 @@ def test_the_log_verifies_and_replays_after_erasure(server: Server) -> None:
     assert report.holds
     assert report.erased_fields == 4
     with LogSource(server.settings.storage.database) as source:
-        events = list(verified_events(source, load_vkey_of(server)))
+        events = list(verified_events(source, load_vkey(server.folder / "keys")))
     assert replay(event for event in events if event.call is None).holds
-
-
-def load_vkey_of(server: Server):  # type: ignore[no-untyped-def]
-    from ivr.ledger.keys import load_vkey
-
-    return load_vkey(server.folder / "keys")
 
 
 def test_nobodys_number_is_anywhere_in_the_database(server: Server, tmp_path: Path) -> None:
@@ -93,8 +90,6 @@ def test_nobodys_number_is_anywhere_in_the_database(server: Server, tmp_path: Pa
     data = everything(server.folder / "data")
     assert b"30123456" not in data
     for at in range(3):
-        import base64
-
         assert base64.urlsafe_b64encode(b"x" * at + NUMBER.encode())[4:-4] not in data
     with LogReader(server.settings.storage.database) as log:  # without the key store
         assert [event.personal for event in log.events() if event.type == "call.received"] == [{}]
@@ -126,3 +121,21 @@ def test_an_older_key_store_under_a_newer_database_is_no_confusion(server: Serve
     with server.serving():
         assert server.by_officer("erase", "--call", lost.id).exit_code == 0
     assert {e.call: e.personal for e in server.events("call.received")}[new.id]["dialled"] == "100"
+
+
+def test_verification_opens_what_it_may_and_needs_no_secret(server: Server, tmp_path: Path) -> None:
+    server.call()
+    vkey = (server.folder / "keys/ledger.vkey").read_text().strip()
+    copy = tmp_path / "copy.sqlite"
+    shutil.copy(server.settings.storage.database, copy)
+    here = json.loads(server.ivr("log", "verify", "--json").stdout)
+    assert (here["holds"], here["sealed_fields"], here["erased_fields"]) == (True, 0, 0)
+    there = json.loads(server.ivr("log", "verify", "--db", str(copy), "--vkey", vkey, "--json").stdout)
+    assert (there["holds"], there["sealed_fields"], there["erased_fields"]) == (True, 4, 0)
+    # A sealed field in another's place is found by whoever can open it.
+    with closing(sqlite3.connect(server.settings.storage.database)) as db, db:
+        (text,) = db.execute("SELECT text FROM disclosures WHERE name = 'dialled'").fetchone()
+        db.execute("UPDATE disclosures SET text = ? WHERE name = 'sip_call_id'", (text,))
+    done = server.ivr("log", "verify", "--json")
+    assert done.exit_code == 1
+    assert [finding["check"] for finding in json.loads(done.stdout)["findings"]] == ["disclosure"]
