@@ -265,6 +265,14 @@ def test_cosignatures_are_those_of_the_specification() -> None:
     assert CosignerKey.parse(str(witness.key)) == witness.key
 
 
+@pytest.mark.parametrize("length", [4, 11, 75, 77])
+def test_a_cosignature_of_another_length(home: Home, length: int) -> None:
+    witness = Witness(home.vkey)
+    blob = base64.b64encode((witness.key.key_hash + bytes(80))[:length]).decode()
+    with pytest.raises(NoteError, match=f"{length} bytes"):
+        cosigners(f"{newest(home)}— {witness.name} {blob}\n", [witness.key])
+
+
 @pytest.mark.parametrize("text", ["", "a+b", "w+00000000+AAAA", "w w+00000000+BAAA"])
 def test_what_is_no_witness_key(text: str) -> None:
     with pytest.raises(NoteError):

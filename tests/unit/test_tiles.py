@@ -263,6 +263,14 @@ def test_a_missing_tile_is_said(home: Home) -> None:
         TileFolder(home.path)
 
 
+def test_a_bundle_that_lacks_an_entry_is_said(home: Home) -> None:
+    write(home)
+    place = home.path / "out" / "tile/entries/000.p/8"
+    place.write_bytes(bundle(unbundle(place.read_bytes())[:-1]))
+    with TileFolder(home.path / "out") as source, pytest.raises(SourceError, match="7 entries, not 8"):
+        list(source.rows())
+
+
 def test_a_log_from_before_hashes_were_kept_gets_them(home: Home) -> None:
     grow(home, 600)
     write(home)
