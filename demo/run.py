@@ -15,6 +15,7 @@ from rich.rule import Rule
 from rich.table import Table
 
 from demo.driver import Peer, PeerRefused, PeerTimeout
+from demo.hand_over import erasure, receipt, report
 from demo.logtail import LogTail, LogTimeout
 from demo.scenes import SCENES, Scene, flows
 from demo.server import Server, ServerFailed
@@ -88,6 +89,31 @@ def prove(console: Console, server: Server) -> list[str]:
     return wrong
 
 
+def hand_over(console: Console, server: Server, call: str, folder: Path) -> list[str]:
+    """What people outside get of the first call, and its erasure; what was not as promised."""
+    console.print()
+    events = LogTail(server.log.path).of(call)
+    permit = next((event for event in events if event.type == "recording.permitted"), None)
+    if permit is None:
+        return ["the first call has no permit"]
+    steps = {
+        "receipt of its permit, checked with the verifier key alone; a forged one is refused": receipt(
+            server, permit, folder
+        ),
+        "report, one file, with both parties' sound": report(server, call, folder),
+        "erasure of its recording: not even the officer opens it any more": erasure(
+            server, str(permit.data["recording"]), folder
+        ),
+    }
+    wrong = []
+    for title, findings in steps.items():
+        found = list(findings)
+        verdict = "[bold red]" + "; ".join(found) + "[/]" if found else "[green]as promised[/]"
+        console.print(f"call 101: {title}: {verdict}", highlight=False)
+        wrong += found
+    return wrong
+
+
 def table(verdicts: list[Verdict]) -> Table:
     """One row a call."""
     view = Table(show_lines=True)
@@ -128,8 +154,8 @@ def perform(console: Console, folder: Path) -> list[str]:
         show.close()
         # While the ledger runs: a recording is opened only once the log says by whom and why.
         verdicts = [judge(scene, stage, server, folder) for scene, stage in zip(SCENES, stages, strict=True)]
-    console.print()
-    wrong = prove(console, server)
+        wrong = hand_over(console, server, stages[0].call, folder)
+    wrong += prove(console, server)
     console.print(Rule("recordings decrypted with the officer's identity", align="left", style="dim"))
     console.print(table(verdicts))
     console.print(f"[dim]{time.monotonic() - begun:.0f} s in all[/]", highlight=False)
