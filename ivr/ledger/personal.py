@@ -106,7 +106,8 @@ class PersonalData:
         """
         rows = self._store.personal(erasing.fields)
         if erasing.rule is not None:
-            rows = [row for row in rows if self._due(row, erasing.rule, now)]
+            asked = self._store.asked(sorted({row.call for row in rows if row.call is not None}))
+            rows = [row for row in rows if self._due(row, erasing.rule, now, asked)]
         kept = self._held(rows)
         gone = [row for row in rows if row.seq not in kept]
         held_calls = {row.call or f"event {row.seq}" for row in rows if row.seq in kept}
@@ -186,9 +187,16 @@ class PersonalData:
         events = {row.seq for row in alike}
         return {row.seq for row in rows if row.call in calls or row.seq in events or row.seq in placed}
 
-    def _due(self, row: PersonalRow, rule: str, now: str) -> bool:
+    def _due(self, row: PersonalRow, rule: str, now: str, asked: set[str]) -> bool:
+        if rule != rule_of(row.name, row.call is not None, row.call in asked):
+            return False
         days = self._settings.retention_days.get(rule)
         return days is not None and _later(row.time, days) <= now
+
+
+def rule_of(name: str, of_call: bool, asked: bool) -> str:
+    """Which retention clock a personal field has: `evidence` says who decided or who did something."""
+    return "evidence" if not of_call or name == "who" or (name == "caller" and asked) else "personal"
 
 
 def _later(time: str, days: int) -> str:

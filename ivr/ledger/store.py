@@ -185,6 +185,15 @@ class Store:
         query = select(EVENTS).where(EVENTS.c.type.in_(types), EVENTS.c.time >= since)
         return [EventRow(**row._mapping) for row in self._read(query.order_by(EVENTS.c.seq))]
 
+    def asked(self, calls: Sequence[str]) -> set[str]:
+        """Those of these calls that came to a consent step."""
+        found: set[str] = set()
+        for start in range(0, len(calls), 500):
+            part = calls[start : start + 500]
+            query = select(EVENTS.c.call).where(EVENTS.c.call.in_(part), EVENTS.c.type == "consent.asked")
+            found |= {str(row.call) for row in self._read(query)}
+        return found
+
     def newest_disclosures(self, limit: int) -> list[str]:
         """The texts of the newest personal fields, as stored."""
         query = select(DISCLOSURES.c.text).order_by(DISCLOSURES.c.seq.desc()).limit(limit)

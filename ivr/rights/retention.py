@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 
 from ivr.ledger.canonical import Json
 from ivr.ledger.event import peek
-from ivr.ledger.query import KeptField, LogReader
+from ivr.ledger.personal import rule_of
+from ivr.ledger.query import LogReader
 from ivr.ledger.tool import LedgerTool
 from ivr.rights.view import Recording, View, covered, event_time, holds_now, look, parse_time
 from ivr.vault.store import RecordingStore
@@ -151,17 +152,10 @@ def _fields(view: View, log: LogReader, clocks: Clocks) -> Iterator[Item]:
         # A call that is up, a request that is open and a hold in force have not begun to age.
         if (call is not None and not call.over) or one.seq in waiting:
             continue
-        rule = rule_of(one, call is not None and call.asked is not None)
+        rule = Rule(rule_of(one.name, one.call is not None, call is not None and call.asked is not None))
         days = clocks.evidence if rule is Rule.EVIDENCE else clocks.personal
         held = one.call in view.covered or one.seq in view.covered_events
         yield Item(rule, _after(one.time, days), one.call, held, seq=one.seq, name=one.name)
-
-
-def rule_of(one: KeptField, asked: bool) -> Rule:
-    """Which clock a personal field has."""
-    if one.call is None or one.name == "who" or (one.name == "caller" and asked):
-        return Rule.EVIDENCE
-    return Rule.PERSONAL
 
 
 def _after(time: str, days: int) -> str:

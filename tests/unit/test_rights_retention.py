@@ -84,6 +84,15 @@ def test_the_ledger_lets_nothing_go_early(server: Server) -> None:
     assert set(server.events("call.received")[0].personal) == {"caller", "dialled", "sip_call_id"}
 
 
+def test_evidence_does_not_go_by_the_shorter_clock(server: Server) -> None:
+    server.call(days_ago=100, recorded=False)
+    (seq,) = [event.seq for event in server.events("call.received")]
+    data = {"rule": "personal", "recordings": 0, "fields": 0, "what": [], "held": 0}
+    with server.serving(), LedgerTool(server.settings.ledger.socket, "test") as tool:
+        tool.erase("retention.applied", [(seq, None)], data=data)
+    assert set(server.events("call.received")[0].personal) == {"caller"}
+
+
 @pytest.mark.parametrize("broken", ["_announce", "append"])
 def test_a_run_that_was_cut_short_is_finished(server: Server, monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
     calls = [server.call(days_ago=31, seed=n) for n in (1, 3)]
