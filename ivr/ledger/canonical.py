@@ -17,7 +17,15 @@ MAX_INT = 2**53 - 1
 MAX_DEPTH = 16
 
 _TO_URL = bytes.maketrans(b"+/", b"-_")
-_FROM_URL = bytes.maketrans(b"-_", b"+/")
+# What the other alphabet has becomes what neither has, so that the strict decoder refuses it.
+_FROM_URL = bytes.maketrans(b"-_+/=", b"+/!!!")
+# By length modulo 4: the padding that the decoder wants, and the last characters whose unused bits are zero.
+_TAILS = (
+    (b"", frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")),
+    (b"", frozenset[int]()),
+    (b"==", frozenset(b"AQgw")),
+    (b"=", frozenset(b"AEIMQUYcgkosw048")),
+)
 # Where canonical JSON may hold a float; also matches such text inside a string, so a hit is only a reason to look.
 _FLOAT = re.compile(rb'(?:":|[,\[])-?[0-9]+[.eE]')
 _OPTIONS = (
@@ -40,14 +48,13 @@ def b64url(raw: bytes) -> bytes:
 
 def unb64url(text: bytes) -> bytes:
     """The inverse of b64url. Raises CanonicalError for padding, other alphabets and unused bits that are not zero."""
+    padding, last = _TAILS[len(text) % 4]
+    if text and text[-1] not in last:
+        raise CanonicalError("base64url is not in its canonical form")
     try:
-        raw = binascii.a2b_base64(text.translate(_FROM_URL) + b"==")
+        return binascii.a2b_base64(text.translate(_FROM_URL) + padding, strict_mode=True)
     except binascii.Error as error:
         raise CanonicalError(f"not base64url: {error}") from None
-    # The decoder skips what it does not know; encoding again is what makes this strict.
-    if b64url(raw) != text:
-        raise CanonicalError("base64url is not in its canonical form")
-    return raw
 
 
 def dumps(value: Json) -> bytes:
@@ -66,9 +73,23 @@ def loads(raw: bytes) -> Json:
         raise CanonicalError(f"not JSON: {error}") from None
     if _dumps(value) != raw:
         raise CanonicalError("JSON is not in its canonical form (order, white space, duplicate keys or escapes)")
-    if not _plain(raw):
+    # Integers beyond 2^53 were refused by _dumps; keys are ASCII where all is.
+    if not raw.isascii() or not _simple(value):
         check(value)
     return value
+
+
+def _simple(value: Json, depth: int = 1) -> bool:
+    """Whether JSON that was just parsed holds no float and is not deep. Quicker than looking for one in the bytes."""
+    if not isinstance(value, dict | list):
+        return type(value) is not float
+    for item in value.values() if isinstance(value, dict) else value:
+        kind = type(item)
+        if kind is float:
+            return False
+        if (kind is dict or kind is list) and (depth >= MAX_DEPTH or not _simple(item, depth + 1)):
+            return False
+    return True
 
 
 def _plain(raw: bytes) -> bool:
