@@ -35,7 +35,7 @@ default_tsa = one
 [one]
 serial = serial
 default_policy = 1.2.3.4.1
-digests = sha256, sha384, sha512
+digests = sha256, sha384, sha512, sha3-256
 ess_cert_id_alg = sha256
 signer_digest = sha256
 """

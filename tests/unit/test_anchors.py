@@ -2,6 +2,7 @@
 """Time stamps and cosignatures of checkpoints: asked for, checked when they come, and again offline by verification."""
 
 import base64
+import hashlib
 import json
 import subprocess
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from anchor_kit import Authority, Reply, Witness, answering
+from anchor_kit import Authority, Reply, Witness, answering, openssl
 from ivr.audit.anchors import cosigned_notes, log_note, note_file, read_anchors, stamp_file
 from ivr.audit.findings import Check
 from ivr.audit.source import LogSource
@@ -232,6 +233,16 @@ def test_answers_that_are_no_stamps(authority: Authority) -> None:
     assert "text/html" in refused(lambda *_: (200, "text/html", b"<p>"), authority.root)
     # PKIStatus 2, rejection, and no token.
     assert "status 2" in refused(lambda *_: (200, kind, bytes.fromhex("30053003020102")), authority.root)
+
+
+def test_a_stamp_of_another_kind_of_hash(authority: Authority, tmp_path: Path) -> None:
+    """The bytes are those of the SHA-256, and the stamp says that they are a SHA3-256."""
+    digest = hashlib.sha256(b"note\n").hexdigest()
+    openssl(tmp_path, "ts", "-query", "-digest", digest, "-sha3-256", "-cert", "-out", "query")
+    status, _, response = authority.answer("/", "application/timestamp-query", (tmp_path / "query").read_bytes())
+    assert status == 200
+    with pytest.raises(StampError, match="another hash"):
+        check_stamp(response, "note\n", load_roots(authority.root))
 
 
 def test_roots_that_cannot_be_read(tmp_path: Path) -> None:

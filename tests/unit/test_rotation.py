@@ -293,9 +293,14 @@ def test_what_is_no_change_of_keys(home: Home) -> None:
     assert "none was announced" in str(event(home, "key.retired", kid=first.kid))
     assert "the key in force is" in str(event(home, "key.retired", kid=heir.kid))
     assert event(home, "key.added", kid=heir.kid, vkey=str(heir.vkey)) is None
-    home.append([Entry("key.added", None, {"kid": heir.kid, "vkey": str(heir.vkey)})])
-    # Two at a time: which of them would follow?
-    assert checks(verdict(home, first.vkey)) == {Check.KEY}
+
+
+def test_two_keys_are_not_announced_at_a_time(home: Home) -> None:
+    for heir in (stranger(), stranger()):
+        home.append([Entry("key.added", None, {"kid": heir.kid, "vkey": str(heir.vkey)})])
+    found = verdict(home, home.vkey).findings
+    assert [(one.check, one.event) for one in found] == [(Check.KEY, 9)]
+    assert "another one waits" in found[0].message
 
 
 def test_a_retired_key_is_not_announced_again(home: Home) -> None:
