@@ -82,8 +82,13 @@ def parse_yaml(text: str, file: Path) -> tuple[Value, Source]:
         raise FileError([Mistake(Place(file, 1, 1), what)]) from error
     except yaml.MarkedYAMLError as error:
         raise FileError([*traps, _syntax(error, file)]) from error
+    except RecursionError:
+        raise FileError([_too_deep(text, file)]) from None
     reader = _Reader(file, traps)
-    value = None if node is None else reader.value(node, ())
+    try:
+        value = None if node is None else reader.value(node, ())
+    except RecursionError:
+        raise FileError([_too_deep(text, file)]) from None
     if reader.mistakes:
         raise FileError(reader.mistakes)
     return value, reader.source
@@ -134,17 +139,22 @@ class _Reader:
 
     def _scalar(self, node: yaml.ScalarNode) -> Value:
         text = str(node.value)
-        match node.tag.removeprefix(_TAG):
-            case "str":
-                return text
-            case "int":
-                return int(text)
-            case "float":
-                return float(text)
-            case "bool":
-                return text == "true"
-            case "null":
-                return None
+        kind = node.tag.removeprefix(_TAG)
+        try:
+            match kind:
+                case "str":
+                    return text
+                case "int":
+                    return int(text)
+                case "float":
+                    return float(text)
+                case "bool":
+                    return text == "true"
+                case "null":
+                    return None
+        except ValueError:  # a tag in front of what it does not fit, or thousands of digits
+            self._mistake(node, f"`{text[:20]}` is not a number", "a whole number or a decimal one")
+            return None
         self._mistake(node, f"the YAML tag {node.tag!r}", "plain text, numbers, lists and mappings")
         return None
 
@@ -153,6 +163,13 @@ class _Reader:
 
     def _mistake(self, node: yaml.Node, what: str, expected: str) -> None:
         self.mistakes.append(Mistake(self._place(node), what, expected))
+
+
+def _too_deep(text: str, file: Path) -> Mistake:
+    """Deeper than Python goes. The place is the line that opens most."""
+    lines = text.splitlines() or [""]
+    worst = max(range(len(lines)), key=lambda n: sum(map(lines[n].count, "[{-?:")) + len(lines[n]) / 1_000)
+    return Mistake(Place(file, worst + 1, 1), "nested too deep", "lists and mappings a few levels deep")
 
 
 _HASH_KEY = re.compile(r"^(\s*)(?:.*\{\s*|.*,\s*)?#:(?:\s|$)")
