@@ -108,7 +108,9 @@ class LedgerService:
             await self._own(Entry("node.stopped", None, {"reason": reason}))
         await self._writer.close()
         self._log.close()
-        self._settings.socket.unlink(missing_ok=True)
+        # What cannot be removed now is removed by the next start.
+        with suppress(OSError):
+            self._settings.socket.unlink()
 
     def tick(self) -> None:
         """Called about once a second: looks at the clock and lets a due checkpoint be made."""
@@ -280,11 +282,11 @@ class LedgerService:
 
 
 async def _listen(path: Path, factory: Callable[[], Connection]) -> asyncio.Server:
-    path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-    # The store's lock says that no other ledger runs, so a socket that is there is left from a crash.
-    path.unlink(missing_ok=True)
     listener = sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM)
     try:
+        path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+        # The store's lock says that no other ledger runs, so a socket that is there is left from a crash.
+        path.unlink(missing_ok=True)
         old = os.umask(0o117)
         try:
             listener.bind(str(path))
