@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SERVER := var/assent
 
-.PHONY: help setup demo test serve bench lint format clean
+.PHONY: help setup demo test serve fault bench lint format clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -34,6 +34,10 @@ test: $(READY) ## all tests
 serve: $(READY) ## a server with the shipped configuration, in var/assent
 	@test -e $(SERVER)/server.yaml || { mkdir -p $(dir $(SERVER)) && $(BIN)/ivr init $(SERVER); }
 	@$(BIN)/ivr serve --config $(SERVER)
+
+fault: $(READY) ## every fault and power cut at every system call: half an hour
+	@PYTHONPATH=tests $(BIN)/python -m fault.sweep
+	@PYTHONPATH=tests $(BIN)/python -m fault.powerloss
 
 bench: $(READY) ## measure, and print a table
 	@$(BIN)/python -m bench
