@@ -33,7 +33,7 @@ from ivr.rights.requests import (
     search,
 )
 from ivr.rights.texts import LANGUAGES, load_texts
-from ivr.rights.view import View, look
+from ivr.rights.view import Request, View, look
 from ivr.vault.store import RecordingStore
 
 _NewFile = click.Path(dir_okay=False, path_type=Path)
@@ -176,8 +176,6 @@ def package(request_id: str, output: Path, form: str, language: str, identity: P
         settings = Settings.load(folder)
         who = known(settings, identity)
         store = RecordingStore(settings.storage.recordings, settings.storage.keystore, None)
-        own_texts = [settings.prompts.folder] if settings.prompts.folder else []
-        vkey = VKey.read(settings.keys.ledger_public)
         with (
             ledger(settings, who, "package") as tool,
             LogReader(settings.storage.database, field_opener(settings)) as log,
@@ -189,18 +187,10 @@ def package(request_id: str, output: Path, form: str, language: str, identity: P
                 raise RightsError(f"request {request.id} names nobody any more: its number was erased")
             number = request.subject
             matches = search(tool, who, number=number, reference=None) if number is not None else []
-            facts = Facts(
-                load_texts(language),
-                Library.load(*own_texts),
-                request,
-                datetime.now(UTC).date(),
-                clocks(settings),
-                str(vkey),
-            )
             size = write_package(
                 output,
                 gather(log, view, request, matches),
-                facts,
+                _facts(settings, request, language),
                 log=log,
                 view=view,
                 store=store,
@@ -212,6 +202,13 @@ def package(request_id: str, output: Path, form: str, language: str, identity: P
                 clocks=clocks(settings),
             )
     click.echo(f"{output}: {size} bytes", err=True)
+
+
+def _facts(settings: Settings, request: Request, language: str) -> Facts:
+    own_texts = [settings.prompts.folder] if settings.prompts.folder else []
+    vkey = VKey.read(settings.keys.ledger_public)
+    today = datetime.now(UTC).date()
+    return Facts(load_texts(language), Library.load(*own_texts), request, today, clocks(settings), str(vkey))
 
 
 def _receipt(source: LogSource, seq: int) -> str | None:

@@ -111,10 +111,7 @@ def erase(
     """Do it. Raises NotAllowed or RightsError before anything is touched; VaultError, LedgerUnavailable midway."""
     known.must("subject.erased")
     view = look(log)
-    running = [name for name in target.calls if name in view.calls and not view.calls[name].over]
-    running += [one.call for one in target.recordings if view.recordings[one.id].stopped is None]
-    if running:
-        raise RightsError(f"call {running[0]} is up: nothing was erased; try again when it is over")
+    _must_be_over(view, target)
     receipt = Receipt(target.scope)
     for one in target.recordings:
         if one.call in view.covered:
@@ -143,3 +140,10 @@ def erase(
         receipt.secrets += int(said["secrets"])
         receipt.held = sorted({*receipt.held, *map(str, said["held"])})
     return receipt
+
+
+def _must_be_over(view: View, target: Target) -> None:
+    running = [name for name in target.calls if name in view.calls and not view.calls[name].over]
+    running += [one.call for one in target.recordings if view.recordings[one.id].stopped is None]
+    if running:
+        raise RightsError(f"call {running[0]} is up: nothing was erased; try again when it is over")

@@ -45,6 +45,11 @@ def letter(own: Sequence[Call], named: Sequence[tuple[ShownEvent, str]], view: V
     return "\n\n".join(_wrapped(block) for block in blocks) + "\n"
 
 
+def audio_name(one: Recording, form: str) -> str:
+    """Where a recording is in the package."""
+    return f"recordings/{one.started[:10]}-{one.id}.{form}"
+
+
 def _call(call: Call, view: View, facts: Facts, form: str) -> str:
     t = facts.texts
     dialled = call.received.personal.get("dialled") or t.hidden_number
@@ -72,8 +77,7 @@ def _recording(one: Recording, call: Call, view: View, facts: Facts, form: str) 
         return t.say("recording_erased", seconds=seconds)
     days = facts.clocks.recordings if call.retention_days is None else call.retention_days
     until = parse_time(one.stopped).date() + timedelta(days=days)
-    file = f"recordings/{one.started[:10]}-{one.id}.{form}"
-    said = t.say("recording", seconds=seconds, file=file, until=until, days=days)
+    said = t.say("recording", seconds=seconds, file=audio_name(one, form), until=until, days=days)
     return f"{said} {t.recording_held}" if call.id in view.covered else said
 
 

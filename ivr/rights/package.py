@@ -22,7 +22,7 @@ from ivr.ledger.query import LogReader, ShownEvent
 from ivr.ledger.tool import LedgerTool
 from ivr.rights.announce import announce
 from ivr.rights.identity import Known
-from ivr.rights.letter import Facts, letter
+from ivr.rights.letter import Facts, audio_name, letter
 from ivr.rights.retention import Clocks
 from ivr.rights.view import Call, Recording, Request, View
 from ivr.vault.errors import VaultExists, from_os_error
@@ -80,14 +80,7 @@ def write_package(
     if os.path.lexists(output):
         raise VaultExists("exists already", output)
     recordings = contents.recordings()
-    data: dict[str, Json] = {
-        "request": contents.request.id,
-        "calls": len(contents.own),
-        "recordings": [one.id for one in recordings],
-        "format": form,
-        "why": why,
-    }
-    tool.append("subject.request.packaged", data=data, personal={"who": known.person.name})
+    _say(tool, known, contents, recordings, form, why)
     with _nameless(output) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as package:
         package.writestr(f"letter-{facts.texts.language}.txt", letter(contents.own, contents.named, view, facts, form))
         package.writestr(
@@ -105,9 +98,14 @@ def write_package(
     return output.stat().st_size
 
 
-def audio_name(one: Recording, form: str) -> str:
-    """Where a recording is in the zip."""
-    return f"recordings/{one.started[:10]}-{one.id}.{form}"
+def _say(
+    tool: LedgerTool, known: Known, contents: Contents, recordings: Sequence[Recording], form: str, why: str
+) -> None:
+    """The package is on record before there is one."""
+    names = [one.id for one in recordings]
+    data: dict[str, Json] = {"request": contents.request.id, "calls": len(contents.own), "recordings": names}
+    data |= {"format": form, "why": why}
+    tool.append("subject.request.packaged", data=data, personal={"who": known.person.name})
 
 
 def _audio(opened: OpenRecording, form: str) -> bytes:
