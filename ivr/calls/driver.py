@@ -76,6 +76,8 @@ class Driver:
         self._busy = False
         self._permits: dict[int, str] = {}
         self.state: State = initial()
+        self.recordings: dict[int, str] = {}
+        """The id of the recording by the number of the permit that was asked for it."""
 
     def would_matter(self, event: i.Input) -> bool:
         """Whether telling this would change anything: a key that does not matter is the flow's."""
@@ -124,7 +126,8 @@ class Driver:
     def _log_decision(self, decision: fx.LoggedDecision, now: int) -> "tuple[int, asyncio.Future[Ack]] | None":
         kind, data = decision_event(decision, self.state.policy)
         if isinstance(decision, fx.Permit):
-            sent = self._journal.write(kind, {**data, "recording": uuid7()}, at_ms=now, queue=False)
+            recording = self.recordings[decision.number] = uuid7()
+            sent = self._journal.write(kind, {**data, "recording": recording}, at_ms=now, queue=False)
             return decision.number, sent
         self._journal.write(kind, data, at_ms=now)
         return None

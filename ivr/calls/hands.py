@@ -44,7 +44,6 @@ class CallHands:
         self._notice: Playback | None = None
         self._notice_reason = "decided"
         self._recorder: CallRecorder | None = None
-        self._recorders: dict[int, str] = {}
         self._stopping: dict[int, asyncio.Event] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._settled: asyncio.Future[bool] | None = None
@@ -128,7 +127,6 @@ class CallHands:
             session.driver.tell(i.RecorderFailed(number, type(error).__name__))
             return
         self._recorder = recorder
-        self._recorders[number] = verified.recording
         self._spawn(self._start(number, recorder))
 
     async def _start(self, number: int, recorder: CallRecorder) -> None:
@@ -211,7 +209,7 @@ class CallHands:
         self, number: int, reason: str, summary: RecordingSummary | None, erase: bool, reported: int = 0
     ) -> None:
         session = self._session
-        recording = self._recorders.get(number, "")
+        recording = session.driver.recordings[number]
         erased = bool(summary and summary.erasure)
         session.driver.tell(
             i.RecorderStopped(number),
@@ -228,15 +226,13 @@ class CallHands:
                 "recording.erased",
                 {"recording": recording, "reason": reason, "segments": summary.erasure.files},
             )
-        elif erase and recording:
+        elif erase:
             self.erase_recording(number)
 
     def erase_recording(self, number: int) -> None:
         """Destroys an earlier recording of this call; it has stopped."""
-        recording = self._recorders.get(number)
-        if recording is None:
-            return
         session = self._session
+        recording = session.driver.recordings[number]
 
         async def erase() -> None:
             if stopping := self._stopping.get(number):
