@@ -43,6 +43,7 @@ class Recordings:
 
     def __init__(self) -> None:
         self._by_id: dict[str, Recording] = {}
+        self._permitted: set[str] = set()
         self._findings: list[Finding] = []
 
     def __iter__(self) -> Iterator[Recording]:
@@ -63,13 +64,19 @@ class Recordings:
         name = data.get("recording")
         if not isinstance(name, str) or event.call is None:
             return
+        if kind == "permitted":
+            self._permitted.add(name)
+            return
         if kind == "started":
+            if name not in self._permitted:
+                self._contradict(event, f"recording {name} was never permitted")
             self._by_id.setdefault(name, Recording(event.call, name, event.seq))
             return
         recording = self._by_id.get(name)
         if recording is None:
             # One that was stopped before its first sample stops all the same, and keeps nothing.
-            if kind == "sealed" or (kind == "stopped" and (data.get("segments") or data.get("samples"))):
+            kept = data.get("segments") or data.get("samples") or name not in self._permitted
+            if kind == "sealed" or (kind == "stopped" and kept):
                 self._contradict(event, f"recording {name} never started")
             return
         if kind in ("sealed", "stopped"):
