@@ -21,6 +21,10 @@ _LEAVES = "SELECT leaf FROM events WHERE seq >= ? AND seq < ? ORDER BY seq"
 _HAS_NODES = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'nodes'"
 
 
+# The messages of SQLite quote a broken schema, which need not be text.
+_BROKEN = (sqlite3.Error, UnicodeDecodeError)
+
+
 class SourceError(Exception):
     """The database cannot be read at all: nothing can be said about it."""
 
@@ -55,6 +59,13 @@ class CheckpointRow(NamedTuple):
     note: str
 
 
+# SQLite keeps in any column whatever is put there. Of events, what is wrong beside `seq` is for the verifier to find.
+_FORMS: dict[type[NamedTuple], tuple[type, ...]] = {
+    EventRow: (int,),
+    DisclosureRow: (int, str, str, str),
+    CheckpointRow: (int, bytes, str),
+}
+
 Row = TypeVar("Row", EventRow, DisclosureRow, CheckpointRow)
 
 
@@ -72,14 +83,14 @@ class LogSource:
         mode = "mode=ro" if beside else "mode=ro&immutable=1"
         try:
             self._db = sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True, isolation_level=None)
-        except sqlite3.Error as error:
+        except _BROKEN as error:
             raise SourceError(f"{path}: {error}") from None
         try:
             self._db.execute("PRAGMA query_only=ON")
             self._db.execute("BEGIN")
             self._db.execute("SELECT 1 FROM events LIMIT 1")
             self._keeps_nodes = bool(self._db.execute(_HAS_NODES).fetchone()[0])
-        except sqlite3.Error as error:
+        except _BROKEN as error:
             self._db.close()
             raise SourceError(
                 f"{path}: {error} (copy the -wal file too, or use a copy made with sqlite3 .backup)"
@@ -159,12 +170,18 @@ class LogSource:
 
     def _rows(self, query: str, kind: type[Row], *values: object) -> Iterator[Row]:
         try:
-            yield from map(kind._make, self._db.execute(query, values))
-        except sqlite3.Error as error:
+            forms = _FORMS[kind]
+            for row in self._db.execute(query, values):
+                if not all(map(isinstance, row, forms)):
+                    raise SourceError(
+                        f"{self.path}: a row of it has values that no log has ({row[0]!r}); it was changed"
+                    )
+                yield kind._make(row)
+        except _BROKEN as error:
             raise SourceError(f"{self.path}: {error}") from None
 
     def _all(self, query: str, *values: object) -> list[Any]:
         try:
             return self._db.execute(query, values).fetchall()
-        except sqlite3.Error as error:
+        except _BROKEN as error:
             raise SourceError(f"{self.path}: {error}") from None
