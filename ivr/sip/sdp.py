@@ -6,7 +6,8 @@ import re
 _LIMIT = 65_536
 _RECORDPREF = re.compile(r"^a=recordpref:(on|off|pause|nopreference)\s*$", re.MULTILINE | re.IGNORECASE)
 _REQUEST_USER = re.compile(r"^[A-Z]+ sips?:([^@\s;>]*)@", re.IGNORECASE)
-_USER = re.compile(r"sips?:([^@\s;>]*)@", re.IGNORECASE)
+# No user is longer; without a limit a text of nothing but `sip:` would take the square of its length.
+_USER = re.compile(r"sips?:([^@\s;>]{0,256})@", re.IGNORECASE)
 
 
 def record_preference(sdp: str) -> str | None:
@@ -25,15 +26,15 @@ def record_preference(sdp: str) -> str | None:
 def header(message: str, name: str) -> str | None:
     """The first header of this name in a SIP message, or None. Compact forms are the caller's business."""
     head = message[:_LIMIT].partition("\r\n\r\n")[0]
-    match = re.search(rf"^{re.escape(name)}\s*:[ \t]*(.*?)\s*$", head, re.MULTILINE | re.IGNORECASE)
-    return match.group(1) if match else None
+    match = re.search(rf"^{re.escape(name)}\s*:(.*)$", head, re.MULTILINE | re.IGNORECASE)
+    return match.group(1).strip() if match else None
 
 
 def tokens(message: str, *names: str) -> frozenset[str]:
     """The comma-separated values of every header of these names, in lower case (RFC 3261 section 7.3.1)."""
     head = message[:_LIMIT].partition("\r\n\r\n")[0]
     either = "|".join(map(re.escape, names))
-    values = re.findall(rf"^(?:{either})\s*:(.*?)\s*$", head, re.MULTILINE | re.IGNORECASE)
+    values = re.findall(rf"^(?:{either})\s*:(.*)$", head, re.MULTILINE | re.IGNORECASE)
     return frozenset(value.strip().lower() for value in ",".join(values).split(","))
 
 
