@@ -13,7 +13,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from bench import evidence, latency, load, sipp, withdraw
+from bench import evidence, latency, load, replay_speed, sipp, withdraw
 from bench.figures import Against, Figure, Verdict
 from bench.machine import Busy, describe
 from bench.phone import Agent
@@ -70,6 +70,7 @@ def _wire(folder: Path, size: Size, parts: tuple[str, ...]) -> Iterator[Figure]:
             agent.close()
     if "evidence" in parts:
         yield from evidence.audited(server, size.audits)
+        yield from replay_speed.measure(repeats=size.audits)
 
 
 def table(figures: list[Figure]) -> Table:
