@@ -2,8 +2,9 @@
 """A caller and an agent made of bare sockets: what they time is the wire, not a softphone."""
 
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Self
 
 from bench.rtp import SILENCE, Line, Voice
@@ -45,7 +46,9 @@ class Caller:
         self.line.start(answer.media)
         return self
 
-    def _request(self, method: str, number: int, body: str = "") -> int:
+    def _request(
+        self, method: str, number: int, body: str = "", *, more: Mapping[str, str] = MappingProxyType({})
+    ) -> int:
         here = f"127.0.0.1:{self._wire.port}"
         headers = {
             "Via": f"SIP/2.0/UDP {here};rport;branch=z9hG4bK{token()}",
@@ -55,6 +58,7 @@ class Caller:
             "Call-ID": self.call_id,
             "CSeq": f"{number} {method}",
             "Contact": f"<sip:bench@{here}>",
+            **more,
         }
         return self._wire.send(assemble(f"{method} {self._target} SIP/2.0", headers, body), self._server)
 

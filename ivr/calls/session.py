@@ -117,6 +117,7 @@ class Session:
     async def _end(self) -> None:
         """Hangs up whoever is left, waits for the recorder, writes the last event."""
         self.caller.leg.hangup()
+        self.hands.notice_cut("server")
         self.left(self.caller, "hangup" if self.caller.leg.down else "server")
         agent = self.agent
         if agent is not None:
@@ -199,7 +200,7 @@ class Session:
         party.speaker.cut()
         party.gone.set()
         if party is self.caller:
-            if not self._answered.done():
+            if not self._answered.done() and self.outcome[0] == "abandoned":
                 self.outcome = ("abandoned", "cancelled")
             self.hands.notice_cut("hangup")
             self.left(party, "hangup")

@@ -77,8 +77,11 @@ class Playback:
         return Played(total, samples, packets, traffic.lost)
 
     def stop(self) -> Played:
-        """Silence now. How far it came; harmless after the end."""
-        if self.done.done():
+        """Silence now. How far it came; harmless after the end.
+
+        When the call ends from our side, whoever awaited `done` was cancelled, and `done` with them: that is no end.
+        """
+        if self.done.done() and not self.done.cancelled():
             return self.done.result()
         played = self._played(at_end=False)
         self._finish(played)
@@ -88,7 +91,8 @@ class Playback:
         if self._player is not None:
             self._leg.stop(self._player)
             self._player = None
-        self.done.set_result(played)
+        if not self.done.done():
+            self.done.set_result(played)
 
 
 class Speaker:
