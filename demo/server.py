@@ -171,6 +171,11 @@ class Server:
             raise ServerFailed("the server was not started")
         return self._process.pid
 
+    @property
+    def runs(self) -> bool:
+        """Whether `ivr serve` was started and has not ended."""
+        return self._process is not None and self._process.poll() is None
+
     def family(self) -> set[int]:
         """`ivr serve` and its descendants that are alive; remembered, so that leaks are seen after its end."""
         parents = {pid: parent for pid, parent in _parents() if parent}

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One server and its telephones a module; after every test the log is verified and replayed."""
+"""One server and its telephones for all modules that want the same settings; after every test its log is verified and
+replayed, and at its end `ivr` must agree."""
 
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 
 from demo.driver import Peer
 from demo.server import Server, ivr
-from sip.harness import ALICE_HZ, BOB_HZ, CAROL_HZ, House, Notices, consent, flow
+from sip.harness import ALICE_HZ, BOB_HZ, CAROL_HZ, TWO_KEYS, House, Notices, consent, flow, with_menu
 
 _STORY = pytest.StashKey[str]()
 # Prompts are found by the hash of what they say, so all servers may share them; each is spoken once a machine.
@@ -35,6 +37,8 @@ def standard_flows(notices: Notices, bob: Peer, carol: Peer) -> dict[str, Any]:
         "required": flow("300", consent(notices, "required"), to_bob),
         "never": flow("400", consent(notices, "never"), to_bob, record="never"),
         "two": flow("500", opt_out, to_carol, to_bob, ring_time="3s"),
+        "two_keys": flow("600", consent(notices, "opt_out", keys=TWO_KEYS), to_bob),
+        "menu": with_menu(flow("700", opt_out, to_bob)),
     }
 
 
@@ -44,26 +48,57 @@ def settings() -> dict[str, dict[str, object]]:
     return {}
 
 
-@pytest.fixture(scope="module")
-def house(
-    tmp_path_factory: pytest.TempPathFactory, notices: Notices, settings: dict[str, dict[str, object]]
-) -> Iterator[House]:
-    """A running server with alice, bob and carol; at its end it stops in order and `ivr` agrees that the log holds."""
-    folder = tmp_path_factory.mktemp("house")
-    with (
-        Peer("alice", tone=ALICE_HZ) as alice,
-        Peer("bob", tone=BOB_HZ) as bob,
-        Peer("carol", tone=CAROL_HZ) as carol,
-    ):
-        house = House(open_server(folder / "server", standard_flows(notices, bob, carol), settings))
+class Houses:
+    """The house that stands: built when first wanted, rebuilt when other settings are wanted or its server is gone."""
+
+    def __init__(self, folders: pytest.TempPathFactory, notices: Notices) -> None:
+        self._folders = folders
+        self._notices = notices
+        self._stack = ExitStack()
+        self._stands: tuple[dict[str, dict[str, object]], House] | None = None
+
+    def open(self, settings: dict[str, dict[str, object]]) -> House:
+        """A running server with these settings, and alice, bob and carol."""
+        if self._stands is not None and self._stands[0] == settings and self._stands[1].server.runs:
+            return self._stands[1]
+        self.close()
+        alice, bob, carol = (
+            self._stack.enter_context(Peer(name, tone=hz))
+            for name, hz in (("alice", ALICE_HZ), ("bob", BOB_HZ), ("carol", CAROL_HZ))
+        )
+        flows = standard_flows(self._notices, bob, carol)
+        house = House(open_server(self._folders.mktemp("house") / "server", flows, settings))
         for peer in (alice, bob, carol):
             house.add(peer)
-        with house.server:
-            yield house
-            for peer in house.peers.values():
-                peer.close()
-            assert house.server.stop() == 0, house.server.output
-        judged_by_ivr(house.server)
+        self._stack.enter_context(house.server)
+        self._stands = (settings, house)
+        return house
+
+    def close(self) -> None:
+        """Stops the server in order; then the log must hold for whoever audits it."""
+        stands, self._stands = self._stands, None
+        with self._stack:
+            if stands is not None:
+                for peer in stands[1].peers.values():
+                    peer.close()
+                assert stands[1].server.stop() == 0, stands[1].server.output
+                judged_by_ivr(stands[1].server)
+
+
+@pytest.fixture(scope="session")
+def houses(tmp_path_factory: pytest.TempPathFactory, notices: Notices) -> Iterator[Houses]:
+    """Where `house` comes from; a server start costs more than a call."""
+    houses = Houses(tmp_path_factory, notices)
+    try:
+        yield houses
+    finally:
+        houses.close()
+
+
+@pytest.fixture(scope="module")
+def house(houses: Houses, settings: dict[str, dict[str, object]]) -> House:
+    """A running server with alice, bob and carol; shared with other modules that want the same settings."""
+    return houses.open(settings)
 
 
 def open_server(folder: Path, flows: dict[str, Any], settings: dict[str, dict[str, object]]) -> Server:

@@ -28,6 +28,10 @@ _WORDS = {
         "1 yes, 2 no, 9 any time; recorded so far will be {}."
     ),
 }
+_TWO_KEYS_WORDS = (
+    "Example records for quality, one day, Germany, supervisors. Press 9 to refuse, 7 any time to withdraw; "
+    "recorded so far will be {}."
+)
 _KEPT = {"keep": "kept", "erase": "erased"}
 _SPEED = 330
 
@@ -38,16 +42,19 @@ class Notices:
 
     folder: Path
 
-    def of(self, mode: str, on_withdraw: str) -> dict[str, str]:
+    def of(self, mode: str, on_withdraw: str, *, two_keys: bool = False) -> dict[str, str]:
         """File and transcript of the notice of this mode, spoken once."""
-        words = _WORDS["opt_in" if mode == "opt_in" else "opt_out"].format(_KEPT[on_withdraw])
-        file = self.folder / f"{mode}-{on_withdraw}.wav"
+        words = _TWO_KEYS_WORDS if two_keys else _WORDS["opt_in" if mode == "opt_in" else "opt_out"]
+        words = words.format(_KEPT[on_withdraw])
+        file = self.folder / f"{mode}-{on_withdraw}{'-two' * two_keys}.wav"
         if not file.exists():
             subprocess.run(["espeak-ng", "-v", "en", "-s", str(_SPEED), "-w", str(file), words], check=True)
         return {"file": str(file), "transcript": words}
 
 
 _KEYS = {"opt_out": {"refuse": "9"}, "opt_in": {"accept": "1", "refuse": "2", "withdraw": "9"}}
+TWO_KEYS = {"refuse": "9", "withdraw": "7"}
+"""A flow whose refusal before the call and withdrawal in it are different keys."""
 _BASIS = {"opt_out": "legitimate_interests", "opt_in": "consent", "required": "legal_obligation"}
 
 
@@ -65,7 +72,7 @@ def consent(notices: Notices, mode: str, on_withdraw: str = "keep", **other: obj
         "access": ["supervisors"],
         "keys": _KEYS.get(mode, {"refuse": "9"}),
         "on_withdraw": on_withdraw,
-        "notice": notices.of(mode, on_withdraw),
+        "notice": notices.of(mode, on_withdraw, two_keys=other.get("keys") == TWO_KEYS),
     }
     if mode == "opt_in":
         said["window"] = "3s"
@@ -78,6 +85,14 @@ def flow(number: str, step: Mapping[str, object], *targets: str, **bridge: objec
     main: list[object] = [dict(step), {"bridge": join}, "hangup"]
     sections = {"main": main, "nobody": [{"play": "Nobody is there."}, "hangup"]}
     return {"numbers": [number], "language": "en", "sections": sections}
+
+
+def with_menu(made: dict[str, Any]) -> dict[str, Any]:
+    """The flow with a menu between consent and bridge: 1 goes on, anything else asks again, then hangs up."""
+    step, bridge, *rest = made["sections"]["main"]
+    menu = {"prompt": "Press 1.", "timeout": "5s", "retries": 2, "keys": {"1": "talk"}, "otherwise": "nobody"}
+    sections = {"main": [step, {"menu": menu}], "talk": [bridge, *rest], "nobody": made["sections"]["nobody"]}
+    return {**made, "sections": sections}
 
 
 @dataclass

@@ -4,12 +4,14 @@
 import os
 import signal
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from demo.driver import Peer
 from demo.server import answers_sip
+from ivr.vault.segments import parse_segment_name
 from sip.conftest import judged_by_ivr, open_server
 from sip.harness import ALICE_HZ, BOB_HZ, House, Notices, both_hear, consent, flow
 
@@ -95,19 +97,22 @@ def test_everything_is_killed_and_the_next_start_says_what_was_lost(place: House
     both_hear(line, bob)
     segments = place.server.folder / "data" / "recordings" / line.call / str(started.data["recording"])
     alice.listen(2500)
+    began = datetime.fromisoformat(started.time)
+    killed = datetime.now(UTC)
     place.server.kill()
     assert not answers_sip(place.server.port)
-    kept = sorted(path.name for path in segments.glob("*.flac.age"))
-    assert kept, "no segment was finished"
+    kept = [parse_segment_name(path.name) for path in sorted(segments.glob("*.flac.age"))]
     place.server.start()
     line.wait("call.lost", within=20)
     place.check()
-    sealed = {
-        segment["n"]
+    named = {
+        (segment["n"], segment["start"], segment["samples"])
         for event in line.events("recording.sealed", "recording.stopped", "call.lost")
         for segment in event.data.get("segments", [])
     }
-    assert len(sealed) >= len(kept) - 1
+    assert named == set(kept)
+    kept_ms = sum(samples for _, _, samples in filter(None, kept)) * 1000 // int(started.data["rate"])
+    assert kept_ms >= (killed - began) / timedelta(milliseconds=1) - 2000
     done = place.server.ivr("call", "show", line.call)
     assert done.status == 0
     assert "lost" in done.out

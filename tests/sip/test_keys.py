@@ -126,3 +126,42 @@ def test_a_key_by_info_counts(house: House, alice: Peer) -> None:
     line.wait("consent.decided", decision="refused", source="info")
     line.hang_up()
     line.unrecorded()
+
+
+@pytest.mark.parametrize("key", ["7", "9"])
+def test_either_of_two_keys_withdraws_in_the_bridge(house: House, alice: Peer, bob: Peer, key: str) -> None:
+    line = house.ring(alice, "600")
+    line.wait("recording.started")
+    both_hear(line, bob)
+    line.press(key)
+    assert line.wait("consent.withdrawn").data["key"] == key
+    assert line.wait("recording.stopped").data["reason"] == "withdrawn"
+    both_hear(line, bob)
+    line.hang_up()
+    assert not bob.seen("digit"), "the key reached the other side"
+
+
+@pytest.mark.parametrize("key", ["7", "9"])
+def test_either_of_two_keys_refuses_in_the_notice(house: House, alice: Peer, bob: Peer, key: str) -> None:
+    line = house.ring(alice, "600")
+    line.in_notice()
+    line.press(key)
+    line.wait("consent.decided", decision="refused", key=key)
+    line.wait("bridge.started")
+    both_hear(line, bob)
+    line.hang_up()
+    assert line.decided() == ["refused"]
+    line.unrecorded()
+
+
+def test_a_withdrawal_in_a_menu_and_the_menu_goes_on(house: House, alice: Peer, bob: Peer) -> None:
+    line = house.ring(alice, "700")
+    line.wait("consent.decided", decision="not_objected")
+    line.press("9")
+    assert line.wait("consent.withdrawn").data["key"] == "9"
+    line.press("1")
+    line.wait("bridge.started")
+    both_hear(line, bob)
+    line.hang_up()
+    assert line.only("agent.informed").data["recorded"] is False
+    line.unrecorded()

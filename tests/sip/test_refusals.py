@@ -28,13 +28,14 @@ def test_no_common_codec_gets_488(house: House, gsm_only: Peer) -> None:
 
 
 @pytest.mark.parametrize("codec", ["PCMU", "PCMA", "G722"])
-def test_each_codec_alone_is_taken(house: House, bob: Peer, codec: str) -> None:
+def test_each_codec_alone_is_recorded(house: House, bob: Peer, codec: str) -> None:
     with Peer(f"only-{codec.lower()}", codecs=[codec], tone=440) as caller:
-        line = house.ring(caller, "400")
-        line.wait("bridge.started")
+        line = house.ring(caller, "100")
+        line.wait("recording.started")
         both_hear(line, bob)
         line.hang_up()
         assert line.only("call.answered").data["codec"] == codec
+        assert line.kept_ms() > 500
 
 
 def test_a_third_call_gets_486_and_disturbs_nobody(house: House, alice: Peer, bob: Peer) -> None:
