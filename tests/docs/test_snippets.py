@@ -19,6 +19,7 @@ from ivr.flow.load import load_flows
 from ivr.flow.prompts import prompt_mistakes
 from ivr.ledger.keys import load_ledger_key, load_pseudonym_key
 from ivr.ledger.log import Entry, Log
+from ivr.ledger.personal import PersonalSettings
 from ivr.node.initialise import initialise
 from ivr.node.settings import Settings
 
@@ -125,21 +126,25 @@ EVENT, DISCLOSURES, TREE, *_ = blocks("python")
 
 @pytest.fixture
 def audited(tmp_path: Path) -> Path:
-    """An auditor's folder: a copied database and the verifier key."""
+    """An auditor's folder: a copied database and the verifier key, and the two secrets that open personal fields."""
     made = initialise(tmp_path / "server", ORIGIN)
     keys = made.folder / "keys"
-    log = Log.open(made.folder / "data" / "log.sqlite", load_ledger_key(keys), load_pseudonym_key(keys))
+    data = made.folder / "data"
+    secret, sealed = load_pseudonym_key(keys), PersonalSettings(data / "subjects")
+    log = Log.open(data / "log.sqlite", load_ledger_key(keys), secret, personal=sealed)
     adopted = Entry("policy.adopted", None, {"flows": {}, "settings_sha256": "sha256:0"}, {"by": "somebody"})
     log.append([adopted] * 1, checkpoint=True)
     log.append([Entry("worker.joined", None, {"worker": f"worker-{n}"}) for n in range(5)], checkpoint=True)
     log.close()
     folder = tmp_path / "auditor"
     folder.mkdir()
-    source, copy = (sqlite3.connect(at / "log.sqlite") for at in (made.folder / "data", folder))
+    source, copy = (sqlite3.connect(at / "log.sqlite") for at in (data, folder))
     source.backup(copy)
     source.close()
     copy.close()
     (folder / "ledger.vkey").write_text(f"{made.vkey}\n")
+    for file in (keys / "pseudonym.key", data / "subjects" / "fields.keys"):
+        (folder / file.name).write_bytes(file.read_bytes())
     return folder
 
 
@@ -167,8 +172,19 @@ def test_a_changed_event_is_found_by_hand(audited: Path) -> None:
 
 def test_personal_fields_are_checked_by_hand(audited: Path) -> None:
     assert run(DISCLOSURES, audited).stdout == "2 by somebody True\n"
-    change(audited, "UPDATE disclosures SET text = 'WyJzYWx0IiwiYnkiLCJlbHNlIl0'")
-    assert run(DISCLOSURES, audited).stdout == "2 by else False\n"
+    change(audited, "UPDATE events SET jws = (SELECT jws FROM events WHERE seq = 0) WHERE seq = 2")
+    assert "True" not in run(DISCLOSURES, audited).stdout
+
+
+def test_a_changed_personal_field_is_found_by_hand(audited: Path) -> None:
+    change(audited, "UPDATE disclosures SET text = text || 'AAAA'")
+    assert "InvalidTag" in run(DISCLOSURES, audited).stderr
+
+
+def test_an_erased_personal_field_cannot_be_read_by_hand(audited: Path) -> None:
+    secrets = audited / "fields.keys"
+    secrets.write_bytes(bytes(secrets.stat().st_size))
+    assert run(DISCLOSURES, audited).stdout == "2 erased\n"
 
 
 def test_the_tree_is_checked_by_hand(audited: Path) -> None:
