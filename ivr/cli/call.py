@@ -38,7 +38,7 @@ def list_calls(folder: Path, db: Path | None, limit: int | None, as_json: bool) 
 
 
 def line(call: CallSummary) -> str:
-    """`id received outcome recorded flow caller → dialled`; `-` for what was erased."""
+    """`id received outcome recorded flow caller → dialled`; `-` for what was erased or is sealed."""
     recorded = "recorded" if call.recorded else "not recorded"
     people = f"{call.caller or '-'} → {call.dialled or '-'}"
     return f"{call.call} {call.received[:19]}Z {call.outcome:9} {recorded:12} {call.flow}: {people}"

@@ -93,7 +93,7 @@ def line(event: ShownEvent) -> str:
     call = (event.call or "-")[:13]
     said = " ".join(f"{name}={_short(value)}" for name, value in event.data.items())
     known = " ".join(f"{name}={_short(value)}" for name, value in event.personal.items())
-    gone = f" ({event.erased} personal fields erased)" if event.erased else ""
+    gone = f" ({event.erased} personal fields erased or sealed)" if event.erased else ""
     return f"{event.seq:>7} {event.time} {call:13} {event.type:22} {said}{' | ' + known if known else ''}{gone}"
 
 

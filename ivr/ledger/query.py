@@ -22,7 +22,7 @@ _ORDER = " ORDER BY e.seq, d.name"
 
 @dataclass(frozen=True, slots=True)
 class ShownEvent:
-    """An event as shown. `erased` counts the personal fields that are gone."""
+    """An event as shown. `erased` counts the personal fields that are gone, or sealed to whoever reads."""
 
     seq: int
     id: str
