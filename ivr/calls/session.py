@@ -117,7 +117,7 @@ class Session:
     async def _end(self) -> None:
         """Hangs up whoever is left, waits for the recorder, writes the last event."""
         self.caller.leg.hangup()
-        self.hands.notice_cut("server")
+        self.hands.notice_cut("hangup")
         self.left(self.caller, "hangup" if self.caller.leg.down else "server")
         agent = self.agent
         if agent is not None:
