@@ -1,6 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Both channels of a recording show the same moment at the same place, at its start and at its end."""
+"""Both channels of a recording show the same moment at the same place, at its start and at its end.
 
+Fifteen seconds in the suite; an hour, as a measurement on a quiet machine:
+`ASSENT_TALK_S=3600 python -m pytest -n 0 --timeout 4000 -rP tests/sip/test_alignment.py` prints the error of each
+click.
+"""
+
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,7 +24,7 @@ from sip.conftest import judged_by_ivr, open_server
 from sip.harness import Notices, consent, flow
 
 FRAME_MS = 20.0
-TALK_S = 15
+TALK_S = int(os.environ.get("ASSENT_TALK_S", "15"))
 _LOUD = bytes([0x80, 0x00]) * (FRAME // 2)
 
 
@@ -94,8 +100,10 @@ def test_both_channels_are_aligned_to_a_frame_and_do_not_drift(talk: Talk, tmp_p
     audio = _export(talk.server, str(started.data["recording"]), tmp_path / "both.wav")
     heard = _apart(_clicks(audio[:, 0]), _clicks(audio[:, 1]))
     said = _apart(_sent(talk.voices[0], caller.line.sent), _sent(talk.voices[1], rung.line.sent))
-    assert len(heard) >= TALK_S - 2
     error = heard - np.median(said)
+    print("agent later than caller in the recording than on the wire, ms:", error.round(1).tolist())
+    assert len(heard) >= TALK_S - 2
     first, last = np.median(error[:5]), np.median(error[-5:])
+    # Packets are taken in once a tick, so a click that comes near a tick's edge is in one frame or in the next.
     assert abs(first) <= FRAME_MS, error
-    assert abs(last - first) < FRAME_MS, error
+    assert abs(last) <= FRAME_MS, error
