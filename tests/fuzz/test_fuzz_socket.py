@@ -25,7 +25,7 @@ from ivr.ledger.tool import LedgerTool, Signer
 from ivr.ledger.writer import GroupWriter
 from ledger_kit import Home, joined, make_home, message, permitted, received, serving, started, until
 
-RUNS = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+RUNS = settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 CALL = uuid7()
 LAST = 777_777
 
