@@ -43,6 +43,7 @@ def initialise(folder: Path, origin: str) -> Initialised:
         raise InitError(f"{folder} is not empty: nothing was changed. Name another folder, or move this one away")
     above = [parent for parent in folder.parents if not parent.exists()]
     folder.parent.mkdir(parents=True, exist_ok=True)
+    _clear_half_made(folder)
     building = folder.parent / f".{folder.name}.init-{os.getpid()}"
     building.mkdir(mode=0o750)
     try:
@@ -57,6 +58,13 @@ def initialise(folder: Path, origin: str) -> Initialised:
         shutil.rmtree(building, ignore_errors=True)
         raise
     return made
+
+
+def _clear_half_made(folder: Path) -> None:
+    """Removes what an `ivr init` that was killed left beside the folder: secret keys that nothing ever used."""
+    for left in folder.parent.glob(f".{folder.name}.init-*"):
+        if not Path("/proc", left.name.rpartition("-")[2]).exists():
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _build(building: Path, folder: Path, origin: str) -> Initialised:

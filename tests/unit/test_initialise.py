@@ -110,3 +110,13 @@ def test_a_name_that_no_log_can_have_is_refused_before_anything_is_made(origin: 
     assert done.exit_code == 2
     assert done.stderr.startswith("ivr init: ")
     assert os.listdir(tmp_path) == []
+
+
+def test_what_a_killed_init_left_is_removed_and_that_of_a_running_one_is_not(tmp_path: Path) -> None:
+    dead, alive = tmp_path / ".server.init-4194304", tmp_path / f".server.init-{os.getppid()}"
+    for folder in (dead, alive):
+        (folder / "keys").mkdir(parents=True)
+        (folder / "keys" / "ledger.key").write_text("secret")
+    initialise(tmp_path / "server", "test.example/log")
+    assert not dead.exists()
+    assert alive.exists()
