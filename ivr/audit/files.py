@@ -3,6 +3,7 @@
 for its content: hashing needs no key."""
 
 import hashlib
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +24,7 @@ def check_files(folder: Path, recordings: Recordings) -> list[Finding]:
     if not folder.is_dir():
         raise SourceError(f"{folder}: no such folder of recordings")
     try:
-        return [*_missing(folder, recordings), *_on_disk(folder, recordings)]
+        return [*_missing(folder, recordings), *sorted(_on_disk(folder, recordings), key=lambda one: one.place or "")]
     except OSError as error:
         raise SourceError(f"{error.filename}: {error.strerror}") from None
 
@@ -40,9 +41,7 @@ def _missing(folder: Path, recordings: Recordings) -> Iterator[Finding]:
 
 
 def _on_disk(folder: Path, recordings: Recordings) -> Iterator[Finding]:
-    for path in sorted(folder.rglob("*")):
-        if path.is_dir() and not path.is_symlink():
-            continue
+    for path in _files(folder):
         parts = path.relative_to(folder).parts
         recording = recordings.get(parts[1]) if len(parts) == 3 else None
         if recording is None or recording.call != parts[0] or path.is_symlink():
@@ -53,6 +52,16 @@ def _on_disk(folder: Path, recordings: Recordings) -> Iterator[Finding]:
             yield from _changed(path, segment, recording, folder)
         elif recording.stopped is not None or not _may_be_open(path.name):
             yield _finding(Check.STRAY_FILE, "is not among the logged segments", recording, path, folder)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    # One entry at a time, as the system gives them: a list of all would grow with the log.
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _files(Path(entry.path))
+            else:
+                yield Path(entry.path)
 
 
 def _changed(path: Path, segment: Segment, recording: Recording, folder: Path) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ivr.audit.findings import Check, Finding
+from ivr.audit.spill import Spill
 from ivr.ledger.event import Event
 
 
@@ -38,53 +39,51 @@ class Recording:
     segments: dict[str, Segment] = field(default_factory=dict)
 
 
+@dataclass(slots=True)
+class _Known:
+    """What is known of a recording id: whether it was permitted, and the recording once it started."""
+
+    permitted: bool
+    recording: Recording | None
+
+
 class Recordings:
-    """By recording id."""
+    """By recording id. Only the newest are in memory (ivr.audit.spill): what is given out may be a copy."""
 
     def __init__(self) -> None:
-        self._by_id: dict[str, Recording] = {}
-        self._permitted: set[str] = set()
+        self._known = Spill(_packed, _unpacked)
+        self._started = 0
         self._findings: list[Finding] = []
 
     def __iter__(self) -> Iterator[Recording]:
-        return iter(self._by_id.values())
+        return (known.recording for known in self._known if known.recording is not None)
 
     def __len__(self) -> int:
-        return len(self._by_id)
+        return self._started
 
     def get(self, recording: str) -> Recording | None:
         """The recording, if the log knows it."""
-        return self._by_id.get(recording)
+        known = self._known.get(recording)
+        return known.recording if known is not None else None
 
     def note(self, event: Event) -> None:
         """Take in what a verified event says of a recording."""
         if not event.type.startswith("recording."):
             return
-        data, kind = event.data, event.type.removeprefix("recording.")
-        name = data.get("recording")
+        name, kind = event.data.get("recording"), event.type.removeprefix("recording.")
         if not isinstance(name, str) or event.call is None:
             return
+        known = self._known.get(name) or _Known(permitted=False, recording=None)
         if kind == "permitted":
-            self._permitted.add(name)
+            known.permitted = True
+        elif kind == "started":
+            self._start(known, name, event)
+        elif known.recording is None:
+            self._never_started(known, event)
             return
-        if kind == "started":
-            if name not in self._permitted:
-                self._contradict(event, f"recording {name} was never permitted")
-            self._by_id.setdefault(name, Recording(event.call, name, event.seq))
-            return
-        recording = self._by_id.get(name)
-        if recording is None:
-            # One that was stopped before its first sample stops all the same, and keeps nothing.
-            kept = data.get("segments") or data.get("samples") or name not in self._permitted
-            if kind == "sealed" or (kind == "stopped" and kept):
-                self._contradict(event, f"recording {name} never started")
-            return
-        if kind in ("sealed", "stopped"):
-            self._segments(recording, event)
-        if kind == "stopped":
-            recording.stopped, recording.samples = event.seq, _whole(data.get("samples"))
-        if kind == "erased" or (kind == "stopped" and data.get("erased") is True):
-            recording.erased = event.seq
+        else:
+            self._follow(known.recording, kind, event)
+        self._known.put(name, known)
 
     def contradictions(self) -> list[Finding]:
         """Where the events of a recording do not agree with each other."""
@@ -95,6 +94,28 @@ class Recordings:
                 what = f"{one.samples} samples are said to be kept, its segments hold {total}"
                 found.append(Finding(Check.RECORDING, what, one.stopped, one.call, f"recording {one.id}"))
         return found
+
+    def _start(self, known: _Known, name: str, event: Event) -> None:
+        if not known.permitted:
+            self._contradict(event, f"recording {name} was never permitted")
+        if known.recording is None:
+            known.recording = Recording(event.call or "", name, event.seq)
+            self._started += 1
+
+    def _never_started(self, known: _Known, event: Event) -> None:
+        # One that was stopped before its first sample stops all the same, and keeps nothing.
+        kept = event.data.get("segments") or event.data.get("samples") or not known.permitted
+        if event.type == "recording.sealed" or (event.type == "recording.stopped" and kept):
+            self._contradict(event, f"recording {event.data.get('recording')} never started")
+
+    def _follow(self, recording: Recording, kind: str, event: Event) -> None:
+        data = event.data
+        if kind in ("sealed", "stopped"):
+            self._segments(recording, event)
+        if kind == "stopped":
+            recording.stopped, recording.samples = event.seq, _whole(data.get("samples"))
+        if kind == "erased" or (kind == "stopped" and data.get("erased") is True):
+            recording.erased = event.seq
 
     def _segments(self, recording: Recording, event: Event) -> None:
         for fact in event.data.get("segments", ()):
@@ -123,3 +144,19 @@ def _segment(fact: Any) -> Segment | None:
 
 def _whole(value: Any) -> int:
     return value if type(value) is int else 0
+
+
+def _packed(known: _Known) -> list[Any]:
+    one = known.recording
+    if one is None:
+        return [known.permitted]
+    segments = [[s.n, s.start, s.samples, s.sha256, s.bytes] for s in one.segments.values()]
+    return [known.permitted, one.call, one.id, one.started, one.stopped, one.samples, one.erased, segments]
+
+
+def _unpacked(facts: list[Any]) -> _Known:
+    if len(facts) == 1:
+        return _Known(facts[0], None)
+    permitted, call, name, started, stopped, samples, erased, segments = facts
+    by_file = {segment.file: segment for segment in (Segment(*values) for values in segments)}
+    return _Known(permitted, Recording(call, name, started, stopped, samples, erased, by_file))
