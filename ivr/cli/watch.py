@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from ivr.audit.gauges import prometheus
 from ivr.audit.source import LogSource
 from ivr.audit.watch import Raised, watch
 from ivr.cli.exits import Exit
@@ -18,14 +19,25 @@ from ivr.node.settings import Settings
 @click.command("watch")
 @click.option("--once", is_flag=True, help="Look once; the exit code is the verdict.")
 @click.option("--every", type=click.IntRange(1), default=60, show_default=True, help="Seconds between two looks.")
+@click.option("--prometheus", "as_gauges", is_flag=True, help="Look once and print gauges in Prometheus's text format.")
 @config_option
 @json_option
-def watch_command(once: bool, every: int, folder: Path, as_json: bool) -> None:
+def watch_command(once: bool, every: int, as_gauges: bool, folder: Path, as_json: bool) -> None:
     """Raise an alarm for what must not be: recordings without permit, files and log apart, late answers or checkpoints.
 
     Each alarm is one line. With --once: exit code 0 for none, 1 for any. Else it looks until it is stopped, prints
-    what is new and, on stderr, what is over; it ends with 1 when an alarm stands.
+    what is new and, on stderr, what is over; it ends with 1 when an alarm stands. With --prometheus the gauges are the
+    verdict: exit code 0 for any.
     """
+    if as_gauges:
+        if as_json:
+            raise click.UsageError("--prometheus and --json: choose one")
+        click.echo(prometheus(_look(folder), datetime.now(UTC)), nl=False)
+        return
+    _keep_looking(folder, once=once, every=every, as_json=as_json)
+
+
+def _keep_looking(folder: Path, *, once: bool, every: int, as_json: bool) -> None:
     standing: set[Raised] = set()
     try:
         while True:

@@ -2,6 +2,8 @@
 """Alarms: each is raised by what it is for, and by nothing else."""
 
 import json
+import re
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -94,3 +96,50 @@ def test_a_checkpoint_that_is_late(server: Server) -> None:
     log.close()
     # The log's clock never goes back: this event has the time of the call a day ago.
     assert alarms(server) == [Alarm.CHECKPOINT_LATE]
+
+
+def gauges(server: Server) -> dict[str, int]:
+    done = server.ivr("log", "watch", "--prometheus")
+    assert done.exit_code == 0, done.output
+    assert done.stdout.endswith("\n")
+    kinds: dict[str, str] = {}
+    values: dict[str, int] = {}
+    for line in done.stdout.splitlines():
+        told = re.fullmatch(r"# (HELP|TYPE) (assent_[a-z_]+) (.+)", line)
+        if told:
+            assert told[1] == "HELP" or told[3] == "gauge"
+            kinds[told[2]] = kinds.get(told[2], "") + told[1]
+            continue
+        sample = re.fullmatch(r'(assent_[a-z_]+)(?:\{alarm="([a-z-]+)"\})? ([0-9]+)', line)
+        assert sample, line
+        assert kinds[sample[1]] == "HELPTYPE"
+        values[sample[2] or sample[1]] = int(sample[3])
+    return values
+
+
+def test_gauges_for_prometheus(server: Server) -> None:
+    call = server.call()
+    before = int(time.time())
+    found = gauges(server)
+    assert before <= found.pop("assent_watch_time_seconds") <= time.time()
+    assert found == {str(alarm): 0 for alarm in Alarm}
+    folder = server.store.folder(call.id, call.recording)
+    for name in ("stray", "another"):
+        (folder / name).write_bytes(b"?")
+    sorted(folder.glob("*.flac.age"))[0].unlink()
+    found = gauges(server)
+    found.pop("assent_watch_time_seconds")
+    expected = {Alarm.FILE_UNKNOWN: 2, Alarm.FILE_MISSING: 1}
+    assert found == {str(alarm): expected.get(alarm, 0) for alarm in Alarm}
+
+
+def test_no_gauges_of_what_could_not_be_read(server: Server) -> None:
+    server.settings.storage.database.rename(server.settings.storage.database.with_suffix(".away"))
+    done = server.ivr("log", "watch", "--prometheus")
+    assert (done.exit_code, done.stdout) == (2, "")
+
+
+def test_gauges_or_json(server: Server) -> None:
+    done = server.ivr("log", "watch", "--prometheus", "--json")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "choose one" in done.stderr
