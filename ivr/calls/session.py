@@ -30,6 +30,9 @@ from media.dtmf import DtmfDetector
 
 log = logging.getLogger(__name__)
 
+ANSWERED_S = 10.0
+"""How long after our 200 the ACK and the media may take. A stranger who sends neither must not hold a leg for long."""
+
 END_S = 8.0
 """How long the end of a call may wait for its recorder and its legs; every one of them has a time-out of its own."""
 
@@ -136,7 +139,7 @@ class Session:
 
     async def _media_is_up(self) -> bool:
         """Whether the caller acknowledged the 200 and has audio, in time: an INVITE may offer none (a=inactive)."""
-        await asyncio.wait([self._answered], timeout=self.services.media_timeout_ms / 1000)
+        await asyncio.wait([self._answered], timeout=min(ANSWERED_S, self.services.media_timeout_ms / 1000))
         return self._answered.done()
 
     # -- events of the legs --------------------------------------------------------------------------------------
@@ -190,6 +193,9 @@ class Session:
         if media.held and not party.held:
             self.driver.tell(i.Held(party.name))
         elif party.held and not media.held:
+            # The offer that ends a hold may leave out the keys; known before anything is recorded again.
+            if party is self.caller and self._paths(media) != self.driver.state.key_paths:
+                self.driver.tell(i.Renegotiated(party.name, self._paths(media)))
             self.driver.tell(i.Resumed(party.name))
         elif not media.held:
             paths = self._paths(media) if party is self.caller else frozenset()

@@ -33,6 +33,7 @@ class Behaviour:
     telephone_event: bool = True
     hangs_up_at_s: float | None = None
     cannot_dial: bool = False
+    on_hold: bool = False
 
 
 @dataclass(eq=False)
@@ -259,6 +260,8 @@ class FakeEndpoint:
         leg.later(TICK_S, Ringing(180))
         if behaviour.answer_s is not None and behaviour.status == 200:
             leg.later(behaviour.answer_s, Up("PCMU", RATE, behaviour.telephone_event, False))
+            if behaviour.on_hold:
+                leg.later(behaviour.answer_s, MediaChanged(True, behaviour.telephone_event))
         elif behaviour.answer_s is not None:
             leg.later(behaviour.answer_s, Down(behaviour.status, "no"))
         return leg

@@ -294,6 +294,7 @@ def _media(held: bool) -> Callable[[Stage, str], None]:
 
 TAKES: dict[str, Callable[[float], Behaviour]] = {
     "answers": Behaviour,
+    "answers on hold": lambda after: Behaviour(after, on_hold=True),
     "is busy": lambda after: Behaviour(after, status=486),
     "declines": lambda after: Behaviour(after, status=603),
     "is unavailable": lambda after: Behaviour(after, status=480),
@@ -350,6 +351,7 @@ ACTS: list[tuple[str, Callable[..., None]]] = [
     (r"(\S+) cancels", lambda s, who: s._leg(who).deliver(Down(487, ""))),
     (r"(\S+) puts us on hold", _media(True)),
     (r"(\S+) takes us off hold", _media(False)),
+    (r"(\S+) takes us off hold without keys", lambda s, who: s._leg(who).deliver(MediaChanged(False, False))),
     (r"(\S+) sends a re-INVITE", _media(False)),
     (r"(\S+) sends a re-INVITE without keys", lambda s, who: s._leg(who).deliver(MediaChanged(False, False))),
     (r"(\S+) says recordpref (\w+)", lambda s, who, wish: s._leg(who).deliver(PreferenceChanged(wish))),

@@ -74,7 +74,6 @@ async def _try(session: "Session", step: Bridge, uri: str) -> _Failed | None:
         if failed is not None:
             return failed
         party = ringing.party
-        session.driver.tell(i.Joined(party.name), personal={"address": uri})
         if party.leg.down is not None or not await _tell(session, step, party):
             return _Failed(200, "agent_left")
         await _joined(session, step, party)
@@ -90,6 +89,7 @@ class _Ringing:
         self._session = session
         self._uri = uri
         self._answered: asyncio.Future[_Failed | None] = asyncio.get_running_loop().create_future()
+        self._over = False
         self.party: Party
 
     async def answer(self, ring_s: float) -> _Failed | None:
@@ -110,7 +110,9 @@ class _Ringing:
             return _Failed(408, "no_answer")
 
     def _on_event(self, event: LegEvent) -> None:
-        if isinstance(event, Up) and not self._answered.done():
+        if isinstance(event, Up) and not self._answered.done() and not self._over:
+            # At once, for what comes next is a party's: an agent may answer on hold.
+            self._session.driver.tell(i.Joined(self.party.name), personal={"address": self._uri})
             self._answered.set_result(None)
         if isinstance(event, Down) and not self._answered.done():
             reason = "busy" if event.status in _BUSY else "no_answer" if event.status in _NO_ANSWER else "failed"
@@ -119,6 +121,7 @@ class _Ringing:
 
     def close(self) -> None:
         """Whatever happened, this agent's leg does not outlive its turn."""
+        self._over = True
         party = getattr(self, "party", None)
         if party is None:
             return
