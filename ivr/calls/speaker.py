@@ -34,11 +34,10 @@ class Played:
 class Playback:
     """One prompt that is playing. `done` gives how far it came, at its end, when stopped, or when the leg went."""
 
-    def __init__(self, leg: Leg, file: PromptFile, packet_ms: int = 20) -> None:
+    def __init__(self, leg: Leg, file: PromptFile) -> None:
         self._leg = leg
         self._file = file
         self._loop = asyncio.get_running_loop()
-        self._per_packet = file.rate * packet_ms // 1000
         self._player: Player | None = None
         self._before = 0
         self.done: asyncio.Future[Played] = self._loop.create_future()
@@ -70,7 +69,7 @@ class Playback:
             position = int(self._player.getPos()) if self._player is not None else 0
             return Played(total, min(position, total - 1), None, None)
         packets = traffic.sent - self._before
-        samples = min(total, packets * self._per_packet)
+        samples = min(total, packets * self._file.rate * traffic.packet_ms // 1000)
         if not at_end:
             # A notice cut in its last packet was not sent to its last sample, whatever the count says.
             samples = min(samples, total - 1)

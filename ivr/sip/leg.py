@@ -29,11 +29,15 @@ class LegGone(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """RTP packets of this leg so far. `lost`: of those sent, as the far end reported by RTCP; None before a report."""
+    """RTP packets of this leg so far. `lost`: of those sent, as the far end reported by RTCP; None before a report.
+
+    `packet_ms`: how much audio each packet that we send holds; the far end chooses (a=ptime, RFC 4566 section 6).
+    """
 
     sent: int
     lost: int | None
     received: int
+    packet_ms: int = 20
 
 
 class Leg:
@@ -204,8 +208,14 @@ class Leg:
     def traffic(self) -> Traffic:
         """RTP so far. Raises LegGone when the leg is gone."""
         stat = self._do(lambda call: call.getStreamStat(_audio_index(call)))
-        sent = stat.rtcp.txStat
-        return Traffic(int(sent.pkt), int(sent.loss) if sent.updateCount else None, int(stat.rtcp.rxStat.pkt))
+        stream = self._do(lambda call: call.getStreamInfo(_audio_index(call)))
+        sent, codec = stat.rtcp.txStat, stream.audCodecParam
+        return Traffic(
+            sent=int(sent.pkt),
+            lost=int(sent.loss) if sent.updateCount else None,
+            received=int(stat.rtcp.rxStat.pkt),
+            packet_ms=int(codec.info.frameLen) * int(codec.setting.frmPerPkt),
+        )
 
     def send_digit(self, key: str, ms: int = 160) -> None:
         """Sends a key to the far end: RFC 4733, or SIP INFO where telephone-event was not negotiated."""

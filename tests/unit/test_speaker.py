@@ -9,6 +9,7 @@ import pytest
 from calls_kit import leg_up, on_virtual_clock, prompt
 from ivr.calls.speaker import Playback, Played, Speaker
 from ivr.sip.events import Down, MediaChanged
+from ivr.sip.leg import Traffic
 from scenarios.fakesip import FakeLeg
 
 
@@ -60,6 +61,23 @@ def test_one_whose_packets_stopped_was_not_whole(tmp_path: Path) -> None:
     assert not played.whole
     assert played.packets_sent == 25
     assert played.samples_sent == 25 * 160
+
+
+@pytest.mark.parametrize(
+    ("packet_ms", "packets", "whole"), [(10, 99, False), (10, 100, True), (30, 33, False), (30, 34, True)]
+)
+def test_packets_count_as_long_as_they_are(packet_ms: int, packets: int, whole: bool, tmp_path: Path) -> None:
+    """The far end chooses the packet time (a=ptime): a prompt of 1 s takes 100 packets of 10 ms, or 34 of 30 ms."""
+
+    async def run() -> Played:
+        leg = leg_up()
+        counts = iter([0])
+        leg.traffic = lambda: Traffic(next(counts, packets), None, 0, packet_ms)  # type: ignore[method-assign]
+        playback = Playback(leg, prompt(tmp_path, 8_000))  # type: ignore[arg-type]
+        playback.start()
+        return await playback.done
+
+    assert on_virtual_clock(run).whole is whole
 
 
 def test_a_leg_that_went_takes_the_counters_with_it(tmp_path: Path) -> None:
