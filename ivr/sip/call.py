@@ -56,13 +56,15 @@ class PjCall(pj.Call):
         release()
 
     def onCallTsxState(self, prm: Any) -> None:
-        """A response to our INVITE tells whether the far end is record-aware."""
+        """An INFO may be a key; a response to our INVITE tells whether the far end is record-aware."""
         try:
             state = prm.e.body.tsxState
-            if self._up or state.type != pj.PJSIP_EVENT_RX_MSG:
+            if state.type != pj.PJSIP_EVENT_RX_MSG:
                 return
             message = state.src.rdata.wholeMsg
-            if message.startswith("SIP/2.0 2"):
+            if message.startswith("INFO ") and (key := sdp.info_key(message)):
+                self._post(Digit(key, DigitBy.INFO))
+            elif not self._up and message.startswith("SIP/2.0 2"):
                 self.record_aware = self.record_aware or sdp.record_aware(message)
         except Exception:
             log.exception("transaction callback")
@@ -132,11 +134,11 @@ class PjCall(pj.Call):
     # -- keys ----------------------------------------------------------------------------------------------------
 
     def onDtmfDigit(self, prm: Any) -> None:
-        """Fires on the first packet of an RFC 4733 event and for SIP INFO."""
+        """Fires on the first packet of an RFC 4733 event. Also for INFO, of which PJSIP reads one form only, and
+        10 as 1: see onCallTsxState."""
         try:
-            by = DigitBy.INFO if prm.method == pj.PJSUA_DTMF_METHOD_SIP_INFO else DigitBy.RFC4733
             key = str(prm.digit)[:1].upper()
-            if key in "0123456789*#ABCD" and key:
-                self._post(Digit(key, by))
+            if prm.method != pj.PJSUA_DTMF_METHOD_SIP_INFO and key and key in "0123456789*#ABCD":
+                self._post(Digit(key, DigitBy.RFC4733))
         except Exception:
             log.exception("digit callback")

@@ -213,6 +213,7 @@ class Endpoint:
 
     def _incoming(self, call_id: int, message: str, source: str) -> None:
         """On PJSIP's thread."""
+        message = sdp.readable(message)
         leg = Leg(self._loop, self._linger, self._gone)
         if self._account is None:
             return

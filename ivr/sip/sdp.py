@@ -6,8 +6,19 @@ import re
 _LIMIT = 65_536
 _RECORDPREF = re.compile(r"^a=recordpref:(on|off|pause|nopreference)\s*$", re.MULTILINE | re.IGNORECASE)
 _REQUEST_USER = re.compile(r"^[A-Z]+ sips?:([^@\s;>]*)@", re.IGNORECASE)
+_SIGNAL = re.compile(r"^[ \t]*signal[ \t]*=[ \t]*([0-9A-D*#]+)[ \t]*\r?$", re.MULTILINE | re.IGNORECASE)
+_BARE = re.compile(r"\s*([0-9A-D*#]+)\s*", re.IGNORECASE)
+_BY_NUMBER = {"10": "*", "11": "#", "12": "A", "13": "B", "14": "C", "15": "D"}
 # No user is longer; without a limit a text of nothing but `sip:` would take the square of its length.
 _USER = re.compile(r"sips?:([^@\s;>]{0,256})@", re.IGNORECASE)
+
+
+def readable(message: str) -> str:
+    """The message as text that JSON can hold: a byte that is no UTF-8 becomes U+FFFD.
+
+    SWIG hands such bytes over as lone surrogates, and a phone may write its owner's name in Latin-1.
+    """
+    return message.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def record_preference(sdp: str) -> str | None:
@@ -58,6 +69,21 @@ def user_of(uri: str) -> str:
 def body(message: str) -> str:
     """The body of a SIP message, CRLF kept; empty when there is none."""
     return message.partition("\r\n\r\n")[2][:_LIMIT]
+
+
+def info_key(message: str) -> str | None:
+    """The key that an INFO request reports, as application/dtmf-relay or application/dtmf; None when it reports none.
+
+    No standard names these bodies; `*`, `#` and A to D are also written by their RFC 4733 numbers, 10 to 15.
+    """
+    kind = (header(message, "Content-Type") or header(message, "c") or "").partition(";")[0].strip().lower()
+    found = _SIGNAL.search(body(message)) if kind in ("application/dtmf-relay", "application/dtmf") else None
+    if found is None and kind == "application/dtmf":
+        found = _BARE.fullmatch(body(message))
+    if found is None:
+        return None
+    value = _BY_NUMBER.get(found[1], found[1].upper())
+    return value if len(value) == 1 else None
 
 
 def with_record_attribute(sdp: str, value: str) -> str:

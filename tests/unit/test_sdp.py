@@ -35,6 +35,39 @@ def test_the_recording_preference(text: str, wish: str | None) -> None:
     assert sdp.record_preference(text) == wish
 
 
+INFO = "INFO sip:100@192.0.2.9 SIP/2.0\r\nContent-Type: {}\r\n\r\n{}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "key"),
+    [
+        ("application/dtmf-relay", "Signal=9\r\nDuration=160\r\n", "9"),
+        ("Application/DTMF-Relay; charset=utf-8", "Duration=160\nsignal = 9", "9"),
+        ("application/dtmf-relay", "Signal=*\r\n", "*"),
+        ("application/dtmf-relay", "Signal=d\r\n", "D"),
+        ("application/dtmf-relay", "Signal=10\r\n", "*"),  # never 1, which may mean yes
+        ("application/dtmf-relay", "Signal=11\r\n", "#"),
+        ("application/dtmf-relay", "Signal=15\r\n", "D"),
+        ("application/dtmf-relay", "Signal=16\r\n", None),
+        ("application/dtmf-relay", "Signal=99\r\n", None),
+        ("application/dtmf-relay", "9", None),
+        ("application/dtmf", "9", "9"),
+        ("application/dtmf", " # \r\n", "#"),
+        ("application/dtmf", "Signal=9\r\n", "9"),
+        ("application/dtmf", "9 9", None),
+        ("text/plain", "Signal=9\r\n", None),
+    ],
+)
+def test_a_key_by_info(kind: str, body: str, key: str | None) -> None:
+    assert sdp.info_key(INFO.format(kind, body)) == key
+
+
+def test_bytes_that_are_no_utf8_become_readable() -> None:
+    given_by_swig = b'From: "M\xfcller" <tel:+4930>'.decode("utf-8", "surrogateescape")
+    assert sdp.readable(given_by_swig).encode() == 'From: "M\ufffdller" <tel:+4930>'.encode()
+    assert sdp.readable("M\u00fcller") == "M\u00fcller"
+
+
 def test_headers() -> None:
     assert sdp.header(INVITE, "call-id") == "abc@host"
     assert sdp.header(INVITE, "Via") is None
