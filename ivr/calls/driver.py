@@ -114,7 +114,12 @@ class Driver:
         self.state = state
         permits = [self._log_decision(effect, now) for effect in effects if isinstance(effect, fx.LoggedDecision)]
         for effect in effects:
-            self._do(effect)
+            try:
+                self._do(effect)
+            except Exception:
+                # What comes after it is done all the same: a stop, a timer, the answer that the flow waits for.
+                log.exception("call %s: %s", self._journal.call, type(effect).__name__)
+                self._fail_closed(event)
         for permit in filter(None, permits):
             self._await_permit(*permit)
 

@@ -149,7 +149,8 @@ class CallHands:
             rate=session.services.rate,
             recipient=recorder.recipient,
         )
-        self._indicate("on")
+        if recorder is self._recorder:  # it may have been stopped while its key was on the way to the disk
+            self._indicate("on")
 
     def _indicate(self, state: str) -> None:
         """RFC 7866 section 7.1.2: record-aware peers are told by SDP as well."""

@@ -52,7 +52,12 @@ class CallRecorder:
         self._on_sealed = on_sealed
         self._rate = rate
         self.permit = permit
-        self._parties = (PartyRecorder("caller"), PartyRecorder("agent"))
+        caller = PartyRecorder("caller")
+        try:
+            self._parties = (caller, PartyRecorder("agent"))
+        except RecorderError:
+            caller.free()
+            raise
         self._channels = tuple(Channel(party) for party in self._parties)
         self._store = store
         self._writer: RecordingWriter | None = None
@@ -70,6 +75,8 @@ class CallRecorder:
 
         Raises RecorderError or VaultError.
         """
+        if self._closed:
+            raise RecorderError("stopped before it was connected")
         for party, leg in zip(self._parties, (caller, agent), strict=True):
             party.connect(leg)
         await self._align()

@@ -30,20 +30,21 @@ class PartyRecorder:
     """Samples of one leg, int16 mono at the bridge's rate. For the loop's thread."""
 
     def __init__(self, name: str) -> None:
-        self._fd = os.memfd_create(f"assent-{name}", os.MFD_CLOEXEC)
+        self._fd = -1
         self._read = 0
         self._leg: Leg | None = None
         self._recorder: Any = pj.AudioMediaRecorder()
-        with tempfile.TemporaryDirectory(prefix="assent-") as folder:
-            link = Path(folder) / "party.wav"
-            link.symlink_to(f"/proc/self/fd/{self._fd}")
-            try:
+        try:
+            self._fd = os.memfd_create(f"assent-{name}", os.MFD_CLOEXEC)
+            with tempfile.TemporaryDirectory(prefix="assent-") as folder:
+                link = Path(folder) / "party.wav"
+                link.symlink_to(f"/proc/self/fd/{self._fd}")
                 self._recorder.createRecorder(str(link))
-            except pj.Error as error:
-                os.close(self._fd)
-                self._recorder = None
-                raise RecorderError(f"PJMEDIA cannot open a recorder in memory: {error.reason}") from error
-        self._port = self._find_port()
+            self._port = self._find_port()
+        except (pj.Error, OSError, RecorderError) as error:
+            self.free()
+            why = error.reason if isinstance(error, pj.Error) else error
+            raise RecorderError(f"no recorder in memory: {why}") from error
 
     def _find_port(self) -> ctypes.c_void_p:
         """The C port, for its exact position: pjsua2 does not wrap it."""

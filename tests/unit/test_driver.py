@@ -331,7 +331,7 @@ def test_a_withdrawal_reaches_the_recorder_in_the_same_turn_of_the_loop() -> Non
 
 
 def test_hands_that_break_do_not_leave_the_driver_deaf() -> None:
-    """A fault in one effect must not keep later inputs from being worked off."""
+    """A fault in one effect keeps neither the other effects from being done nor later inputs from being heard."""
 
     def broken() -> None:
         raise RuntimeError("of this kind")
@@ -342,10 +342,29 @@ def test_hands_that_break_do_not_leave_the_driver_deaf() -> None:
         desk.driver.tell(i.Answered(PATHS))
         desk.driver.tell(i.Asked(OPT_OUT_NO_WINDOW))
         desk.driver.tell(i.NoticeStarted(SAMPLES))
-        with pytest.raises(RuntimeError):
-            desk.driver.tell(i.Key(i.CALLER, REFUSE))
+        desk.driver.tell(i.Key(i.CALLER, REFUSE))
+        assert ("settled", False) in desk.hands.done
         desk.driver.tell(i.Left(i.CALLER, "hangup"))
         assert desk.ledger.kinds[-1] == "party.left"
+        desk.driver.close()
+
+    on_virtual_clock(run)
+
+
+def test_a_recorder_that_breaks_on_opening_ends_unrecorded_and_in_the_log() -> None:
+    """Without the timers that follow it, the machine would wait for the recorder until the call ends."""
+
+    def broken() -> None:
+        raise OSError("no space left on device")
+
+    async def run() -> None:
+        desk = Desk(only("recording.permitted", ack))
+        desk.hands.then["start"] = broken
+        desk.cleared()
+        await asyncio.sleep(0)
+        assert desk.ledger.kinds[-1] == "consent.faulted"
+        assert ("stop", 1, "internal", False) in desk.hands.done
+        assert desk.driver.state.final
         desk.driver.close()
 
     on_virtual_clock(run)
