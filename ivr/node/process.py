@@ -4,6 +4,7 @@
 import asyncio
 import ctypes
 import os
+import resource
 import signal
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -19,7 +20,9 @@ Main = Callable[[asyncio.Event, Callable[[], None]], Awaitable[None]]
 
 
 def run_process(main: Main) -> None:
-    """Runs `main(stop, on_ready)` on uvloop; SIGTERM and SIGINT set `stop`. What `main` raises is raised."""
+    """Runs `main(stop, on_ready)` on uvloop; SIGTERM, SIGINT and SIGHUP set `stop`. What `main` raises is raised."""
+    # A core file is memory, and there are samples in it that nobody sealed.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if os.environ.get(SUPERVISED):
         # A supervisor that is killed must not leave workers behind that nobody watches.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -32,6 +35,8 @@ async def _main(main: Main) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
+        loop.add_signal_handler(signal.SIGHUP, stop.set)
     watchdog = asyncio.ensure_future(_watchdog())
     try:
         await main(stop, _ready)

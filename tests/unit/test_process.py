@@ -46,7 +46,7 @@ def said(listener: socket.socket, state: bytes) -> None:
         pass
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_it_in_order(number: signal.Signals, listener: socket.socket) -> None:
     process = start("await stop.wait()", listener)
     said(listener, b"READY=1")
@@ -54,6 +54,13 @@ def test_a_signal_ends_it_in_order(number: signal.Signals, listener: socket.sock
     said(listener, b"STOPPING=1")
     out, err = process.communicate(timeout=20)
     assert (process.returncode, out, err) == (0, "ended in order\n", "")
+
+
+def test_it_leaves_no_core_file(listener: socket.socket) -> None:
+    """Samples that are not sealed yet are in its memory."""
+    process = start("import resource; print(resource.getrlimit(resource.RLIMIT_CORE))", listener)
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err) == (0, "(0, 0)\nended in order\n", "")
 
 
 def test_it_serves_the_watchdog_from_its_loop(listener: socket.socket) -> None:
