@@ -91,7 +91,11 @@ class PjCall(pj.Call):
             if media.type != pj.PJMEDIA_TYPE_AUDIO or media.status == pj.PJSUA_CALL_MEDIA_NONE:
                 continue
             held = media.status != pj.PJSUA_CALL_MEDIA_ACTIVE
-            stream = self.getStreamInfo(index)
+            try:
+                stream = self.getStreamInfo(index)
+            except pj.Error:
+                # a=inactive: no stream runs. On a leg that had one this is hold; on a new leg there is no media yet.
+                return None if self._media is None else (*self._media[:3], True)
             return stream.codecName, int(stream.codecClockRate), int(stream.audRxEventPt) > 0, held
         return None
 

@@ -97,3 +97,14 @@ def test_a_call_that_begins_on_hold_is_not_recorded(house: House, alice: Peer) -
     line.hang_up()
     line.none("notice.completed")
     line.unrecorded()
+
+
+def test_a_leg_that_goes_inactive_is_on_hold(house: House, alice: Peer, bob: Peer) -> None:
+    line = house.ring(alice, "100")
+    line.wait("recording.started")
+    both_hear(line, bob)
+    alice.send("reinvite", sdp=["a=inactive"])
+    assert line.wait("leg.held").data["party"] == "caller"
+    line.wait("recording.paused")
+    line.hang_up()
+    assert line.only("recording.stopped").data["samples"] > 0
