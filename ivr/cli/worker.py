@@ -11,7 +11,7 @@ from ivr.ledger.errors import LedgerError
 from ivr.ledger.note import NoteError
 from ivr.node.load import load
 from ivr.node.logs import set_up_logs
-from ivr.node.process import run_process
+from ivr.node.process import look_up_no_names, run_process
 from ivr.node.worker import run_worker
 from ivr.sip.endpoint import EndpointError
 from ivr.vault.errors import VaultError
@@ -23,6 +23,7 @@ from ivr.vault.errors import VaultError
 def command(config: Path, name: str) -> None:
     """Take calls until SIGTERM, then drain. Needs a running ledger and rendered prompts."""
     try:
+        look_up_no_names()
         loaded = load(config)
         set_up_logs(name, loaded.settings.log.level, loaded.settings.log.format)
         run_process(lambda stop, on_ready: run_worker(loaded, name, stop, on_ready))

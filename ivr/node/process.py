@@ -30,6 +30,15 @@ def run_process(main: Main) -> None:
         runner.run(_main(main))
 
 
+def look_up_no_names() -> None:
+    """No DNS query leaves this process from here on; addresses and /etc/hosts still work. Before the first look-up.
+
+    PJSIP looks up the host in a caller's c= line, Contact and Record-Route, on the thread that serves all calls: any
+    caller could make the server ask any name server, and a slow one would stop every call.
+    """
+    os.environ["RES_OPTIONS"] = "attempts:0"  # glibc, resolv.conf(5): a name is then given up before it is asked for
+
+
 async def _main(main: Main) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -259,7 +259,7 @@ class Endpoint:
         except pj.Error as error:
             leg.release()
             self._gone(leg)
-            raise LegGone(f"{uri}: {error.reason}") from error
+            raise LegGone(f"the agent's leg cannot be started: {error.reason}") from error
         finally:
             del call
         return leg

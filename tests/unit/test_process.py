@@ -91,3 +91,36 @@ def test_a_supervised_process_dies_with_its_supervisor(listener: socket.socket) 
     supervisor.kill()
     supervisor.wait(timeout=20)
     said(listener, b"STOPPING=1")
+
+
+_LOOK_UP = """
+import socket, sys
+from ivr.node.process import look_up_no_names
+if sys.argv[1] == "without":
+    look_up_no_names()
+socket.getaddrinfo("127.0.0.1", 5060)
+socket.getaddrinfo("localhost", 5060)
+try:
+    socket.getaddrinfo("media.example.net", 5060)
+except OSError:
+    pass
+"""
+
+
+@pytest.mark.parametrize(("how", "asked"), [("with", True), ("without", False)])
+def test_a_name_that_a_caller_chose_is_not_looked_up(how: str, asked: bool, tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    command = [
+        "strace",
+        "-f",
+        "-e",
+        "trace=connect,sendto,sendmmsg",
+        "-o",
+        str(trace),
+        sys.executable,
+        "-c",
+        _LOOK_UP,
+        how,
+    ]
+    subprocess.run(command, check=True, timeout=60, env={**os.environ, "RES_OPTIONS": "attempts:1 timeout:1"})
+    assert ("htons(53)" in trace.read_text()) is asked
