@@ -159,7 +159,9 @@ class Zygote:
     def _answer(self) -> str:
         if self._process.stdout is None:
             raise VictimStuck("the zygote is gone")
-        if not select.select([self._process.stdout], [], [], WITHIN_S)[0]:
+        ready = select.poll()  # select() refuses descriptors above 1023, which a long test run may have
+        ready.register(self._process.stdout, select.POLLIN)
+        if not ready.poll(WITHIN_S * 1000):
             self._process.kill()
             raise VictimStuck(f"a victim did not end within {WITHIN_S} s: {self.errors()}")
         return str(self._process.stdout.readline()).strip()
