@@ -135,7 +135,7 @@ def perform(console: Console, folder: Path) -> list[str]:
     with ExitStack() as stack:
         agent = stack.enter_context(Peer("agent", tone=AGENT_HZ))
         agent.incoming("answer", after_ms=800)
-        server.create(flows(agent.port))
+        server.create(flows(agent.port), {"ledger": {"checkpoint": {"interval": "2s"}}})
         console.print(f"A new server in {server.folder}: keys, log, four flows. Its prompts are being spoken …")
         stack.enter_context(server)
         server.start()
