@@ -1,82 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""server.yaml: every setting with its meaning, unit and default. docs/reference/settings.md is generated from this."""
+"""The groups of server.yaml: every setting with its meaning, unit and default."""
 
-from enum import StrEnum
-from ipaddress import IPv4Address, ip_address
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from annotated_types import Ge, Le, MinLen
-from phonenumbers import SUPPORTED_REGIONS
-from pydantic import AfterValidator, Field, PrivateAttr, WithJsonSchema, model_validator
+from pydantic import Field, model_validator
 
 from ivr.flow.duration import Duration, Period
-from ivr.flow.place import FileError, Mistake, Place
 from ivr.flow.values import BesideFile, Language
-from ivr.flow.yamlfile import Node, Rules, load_model, rule_error
-from ivr.ledger.personal import PersonalSettings
-
-FILE = "server.yaml"
-
-
-def _ipv4(text: str) -> str:
-    try:
-        address = ip_address(text)
-    except ValueError as error:
-        raise rule_error(f"{text!r} is not an IP address", "an IPv4 address such as 192.0.2.10") from error
-    if not isinstance(address, IPv4Address):
-        raise rule_error(f"{text!r} is IPv6, which the SIP stack was built without", "an IPv4 address")
-    return text
-
-
-Ipv4 = Annotated[str, AfterValidator(_ipv4), WithJsonSchema({"type": "string", "format": "ipv4"})]
-
-
-def _region(text: str) -> str:
-    if text not in SUPPORTED_REGIONS:
-        raise rule_error(f"{text!r} is no country with telephone numbers", "an ISO 3166 code such as DE or GB")
-    return text
-
-
-Region = Annotated[str, AfterValidator(_region), WithJsonSchema({"type": "string", "pattern": "^[A-Z]{2}$"})]
-Port = Annotated[int, Ge(1), Le(65535)]
-
-
-def _no_repeats(rules: Rules, name: str, values: tuple[StrEnum, ...]) -> None:
-    for index, value in enumerate(values):
-        if value in values[:index]:
-            rules.refuse((name, index), f"{value} is listed twice", "each one once")
-
-
-class Codec(StrEnum):
-    """An audio codec, by its RTP name."""
-
-    PCMU = "PCMU"
-    PCMA = "PCMA"
-    G722 = "G722"
-
-
-class Transport(StrEnum):
-    """How SIP messages travel. TLS ends at the edge."""
-
-    UDP = "udp"
-    TCP = "tcp"
-
-
-class LogLevel(StrEnum):
-    """The least important lines that are written."""
-
-    DEBUG = "debug"
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
-
-
-class LogFormat(StrEnum):
-    """What a log line looks like."""
-
-    TEXT = "text"
-    JSON = "json"
+from ivr.flow.yamlfile import Node, Rules
+from ivr.node.settings.values import Codec, Ipv4, LogFormat, LogLevel, Port, Region, Transport, no_repeats
 
 
 class Sip(Node):
@@ -101,8 +35,8 @@ class Sip(Node):
     @model_validator(mode="after")
     def _rules(self) -> Self:
         rules = Rules()
-        _no_repeats(rules, "codecs", self.codecs)
-        _no_repeats(rules, "transports", self.transports)
+        no_repeats(rules, "codecs", self.codecs)
+        no_repeats(rules, "transports", self.transports)
         rules.done("Sip")
         return self
 
@@ -285,79 +219,3 @@ class Log(Node):
     """The least important lines that are written: debug, info, warning or error."""
     format: LogFormat = LogFormat.TEXT
     """text for people, json for a collector."""
-
-
-class Settings(Node):
-    """A server's settings. Every path is read from the folder of server.yaml."""
-
-    sip: Sip = Field(default_factory=Sip)
-    """How calls reach this server."""
-    media: Media = Field(default_factory=Media)
-    """How audio reaches this server."""
-    limits: Limits = Field(default_factory=Limits)
-    """How much, and how long."""
-    ledger: Ledger = Field(default_factory=Ledger)
-    """The process that signs and stores events."""
-    storage: Storage = Field(default_factory=Storage)
-    """Where the log and the recordings are."""
-    keys: KeyFiles = Field(default_factory=KeyFiles)
-    """The key files."""
-    retention: Retention = Field(default_factory=Retention)
-    """How long what is kept."""
-    anchors: Anchors = Field(default_factory=Anchors)
-    """Who outside stamps or cosigns checkpoints."""
-    rights: Rights = Field(default_factory=Rights)
-    """Requests of the people who were recorded."""
-    prompts: Prompts = Field(default_factory=Prompts)
-    """How notices and prompts are spoken."""
-    flows: BesideFile = Path("flows")
-    """The folder of flow files, or one such file."""
-    log: Log = Field(default_factory=Log)
-    """What the processes write to stderr."""
-
-    _folder: Path = PrivateAttr(default=Path())
-
-    @property
-    def folder(self) -> Path:
-        """The folder of server.yaml."""
-        return self._folder
-
-    @property
-    def personal(self) -> PersonalSettings:
-        """What the ledger needs to keep personal fields, and to let them go."""
-        days = {"personal": self.retention.personal.days, "evidence": self.retention.evidence.days}
-        return PersonalSettings(self.storage.subjects, self.rights.region, days)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _whole(cls, value: Any) -> Any:
-        # Groups that are left out or empty are read as empty mappings, so that their default paths find the folder.
-        if value is None:
-            value = {}
-        if not isinstance(value, dict):
-            return value
-        groups = [name for name, field in cls.model_fields.items() if field.default_factory is not None]
-        return {**value, **{name: {} for name in groups if value.get(name) is None}}
-
-    @model_validator(mode="after")
-    def _rules(self) -> Self:
-        rules = Rules()
-        first, last = self.media.port, self.media.port + self.media.port_range - 1
-        if first <= self.sip.port <= last and self.sip.port != 0:
-            rules.refuse(("sip", "port"), f"port {self.sip.port} is inside the RTP ports {first} to {last}", "another")
-        if self.media.port_range < 4 * self.limits.calls:
-            what = f"{self.media.port_range} ports are too few for {self.limits.calls} bridged calls"
-            rules.refuse(("media", "port_range"), what, f"at least {4 * self.limits.calls}")
-        rules.done("Settings")
-        return self
-
-    @classmethod
-    def load(cls, folder: Path) -> Self:
-        """The settings in `folder`/server.yaml, with absolute paths. Raises FileError with every mistake."""
-        file = folder.absolute() / FILE
-        if not file.is_file():
-            what = "there is no such file: this folder holds no server"
-            raise FileError([Mistake(Place(file, 1, 1), what, f"ivr init {folder}")])
-        settings, _ = load_model(file, cls)
-        settings._folder = file.parent
-        return settings

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""server.yaml: every setting with its meaning, unit and default. docs/reference/settings.md is generated from this."""
+
+from ivr.node.settings.groups import (
+    Anchors,
+    Checkpoint,
+    KeyFiles,
+    Ledger,
+    Limits,
+    Log,
+    Media,
+    Prompts,
+    Retention,
+    Rights,
+    Sip,
+    Storage,
+    TimestampAuthority,
+    WitnessService,
+)
+from ivr.node.settings.values import Codec, Ipv4, LogFormat, LogLevel, Port, Region, Transport
+from ivr.node.settings.whole import FILE, Settings
+
+__all__ = [
+    "FILE",
+    "Anchors",
+    "Checkpoint",
+    "Codec",
+    "Ipv4",
+    "KeyFiles",
+    "Ledger",
+    "Limits",
+    "Log",
+    "LogFormat",
+    "LogLevel",
+    "Media",
+    "Port",
+    "Prompts",
+    "Region",
+    "Retention",
+    "Rights",
+    "Settings",
+    "Sip",
+    "Storage",
+    "TimestampAuthority",
+    "Transport",
+    "WitnessService",
+]
