@@ -17,6 +17,8 @@ from ivr.node.settings.groups import (
     TimestampAuthority,
     WitnessService,
 )
+from ivr.node.settings.nodes import NodeFolder
+from ivr.node.settings.pool import Pool
 from ivr.node.settings.values import Codec, Ipv4, LogFormat, LogLevel, Port, Region, Transport
 from ivr.node.settings.whole import FILE, Settings
 
@@ -33,6 +35,8 @@ __all__ = [
     "LogFormat",
     "LogLevel",
     "Media",
+    "NodeFolder",
+    "Pool",
     "Port",
     "Prompts",
     "Region",

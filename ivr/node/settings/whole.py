@@ -23,6 +23,8 @@ from ivr.node.settings.groups import (
     Sip,
     Storage,
 )
+from ivr.node.settings.nodes import NodeFolder, alike
+from ivr.node.settings.pool import Pool, ports_fit
 
 FILE = "server.yaml"
 
@@ -36,6 +38,8 @@ class Settings(Node):
     """How audio reaches this server."""
     limits: Limits = Field(default_factory=Limits)
     """How much, and how long."""
+    pool: Pool = Field(default_factory=Pool)
+    """How many workers, or how the pool of workers behaves."""
     ledger: Ledger = Field(default_factory=Ledger)
     """The process that signs and stores events."""
     storage: Storage = Field(default_factory=Storage)
@@ -54,6 +58,8 @@ class Settings(Node):
     """The folder of flow files, or one such file."""
     log: Log = Field(default_factory=Log)
     """What the processes write to stderr."""
+    nodes: tuple[NodeFolder, ...] = ()
+    """The servers that commands with `--all-nodes` are about: on the machine where an operator or auditor works."""
 
     _folder: Path = PrivateAttr(default=Path())
 
@@ -88,6 +94,9 @@ class Settings(Node):
         if self.media.port_range < 4 * self.limits.calls:
             what = f"{self.media.port_range} ports are too few for {self.limits.calls} bridged calls"
             rules.refuse(("media", "port_range"), what, f"at least {4 * self.limits.calls}")
+        for index, key, what in alike(self.nodes):
+            rules.refuse(("nodes", index, key), what, "each node one of its own")
+        ports_fit(rules, self.pool, self.sip.port, first, self.media.port_range)
         rules.done("Settings")
         return self
 
