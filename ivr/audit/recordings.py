@@ -9,6 +9,9 @@ from ivr.audit.findings import Check, Finding
 from ivr.audit.spill import Spill
 from ivr.ledger.event import Event
 
+LOST = "lost"
+"""The reason of a `recording.stopped` that the ledger wrote for a worker that is gone."""
+
 
 @dataclass(frozen=True, slots=True)
 class Segment:
@@ -28,7 +31,11 @@ class Segment:
 
 @dataclass(slots=True)
 class Recording:
-    """One recording. `stopped` is the event that closed its account; None while it runs."""
+    """One recording. `stopped` is the event that closed its account; None while it runs.
+
+    `started` is the first event that says that something was kept. `lost`: the worker never said so itself, and only
+    the ledger can have found its segments.
+    """
 
     call: str
     id: str
@@ -37,6 +44,7 @@ class Recording:
     samples: int = 0
     erased: int | None = None
     segments: dict[str, Segment] = field(default_factory=dict)
+    lost: bool = False
 
 
 @dataclass(slots=True)
@@ -78,17 +86,20 @@ class Recordings:
             known.permitted = True
         elif kind == "started":
             self._start(known, name, event)
-        elif known.recording is None:
-            self._never_started(known, event)
-            return
         else:
-            self._follow(known.recording, kind, event)
+            if known.recording is None and not self._found_later(known, name, event):
+                return
+            if known.recording is not None:
+                self._follow(known.recording, kind, event)
         self._known.put(name, known)
 
     def contradictions(self) -> list[Finding]:
         """Where the events of a recording do not agree with each other."""
         found = list(self._findings)
         for one in self:
+            if one.lost and one.stopped is None:
+                place = f"recording {one.id}"
+                found.append(Finding(Check.RECORDING, f"{place} never started", one.started, one.call, place))
             total = sum(segment.samples for segment in one.segments.values())
             if one.stopped is not None and one.erased is None and total != one.samples:
                 what = f"{one.samples} samples are said to be kept, its segments hold {total}"
@@ -98,20 +109,31 @@ class Recordings:
     def _start(self, known: _Known, name: str, event: Event) -> None:
         if not known.permitted:
             self._contradict(event, f"recording {name} was never permitted")
-        if known.recording is None:
+        if known.recording is None or known.recording.lost:
+            self._started += known.recording is None
             known.recording = Recording(event.call or "", name, event.seq)
-            self._started += 1
 
-    def _never_started(self, known: _Known, event: Event) -> None:
+    def _found_later(self, known: _Known, name: str, event: Event) -> bool:
+        """Whether the ledger found segments whose worker was lost before it could say that it had begun."""
+        if event.type not in ("recording.sealed", "recording.stopped"):
+            return False
         # One that was stopped before its first sample stops all the same, and keeps nothing.
-        kept = event.data.get("segments") or event.data.get("samples") or not known.permitted
-        if event.type == "recording.sealed" or (event.type == "recording.stopped" and kept):
-            self._contradict(event, f"recording {event.data.get('recording')} never started")
+        if known.permitted and not event.data.get("segments") and not event.data.get("samples"):
+            return False
+        lost = event.type == "recording.sealed" or event.data.get("reason") == LOST
+        if not known.permitted or not lost:
+            self._contradict(event, f"recording {name} never started")
+            return False
+        known.recording = Recording(event.call or "", name, event.seq, lost=True)
+        self._started += 1
+        return True
 
     def _follow(self, recording: Recording, kind: str, event: Event) -> None:
         data = event.data
         if kind in ("sealed", "stopped"):
             self._segments(recording, event)
+        if kind == "stopped" and recording.lost and data.get("reason") != LOST:
+            self._contradict(event, f"recording {recording.id} never started")
         if kind == "stopped":
             recording.stopped, recording.samples = event.seq, _whole(data.get("samples"))
         if kind == "erased" or (kind == "stopped" and data.get("erased") is True):
@@ -151,12 +173,12 @@ def _packed(known: _Known) -> list[Any]:
     if one is None:
         return [known.permitted]
     segments = [[s.n, s.start, s.samples, s.sha256, s.bytes] for s in one.segments.values()]
-    return [known.permitted, one.call, one.id, one.started, one.stopped, one.samples, one.erased, segments]
+    return [known.permitted, one.call, one.id, one.started, one.stopped, one.samples, one.erased, segments, one.lost]
 
 
 def _unpacked(facts: list[Any]) -> _Known:
     if len(facts) == 1:
         return _Known(facts[0], None)
-    permitted, call, name, started, stopped, samples, erased, segments = facts
+    permitted, call, name, started, stopped, samples, erased, segments, lost = facts
     by_file = {segment.file: segment for segment in (Segment(*values) for values in segments)}
-    return _Known(permitted, Recording(call, name, started, stopped, samples, erased, by_file))
+    return _Known(permitted, Recording(call, name, started, stopped, samples, erased, by_file, lost))

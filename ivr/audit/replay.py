@@ -13,14 +13,13 @@ from typing import Any, Protocol
 
 from ivr.audit.inputkey import KEYS
 from ivr.audit.memo import LIMIT, NEVER, Deadlines, Memo, Point, Step, due_at
+from ivr.audit.recordings import LOST
 from ivr.audit.spans import Kept
 from ivr.consent.errors import InvariantError
 from ivr.consent.machines import MACHINES, NEWEST
 from ivr.consent.record import DECISIONS, INPUTS, RecordError, event_input
 
 PERMITTED = "recording.permitted"
-LOST = "lost"
-"""The reason of a `recording.stopped` that the ledger wrote for a worker that is gone."""
 
 _RELEVANT = INPUTS | DECISIONS | {"call.received", "call.ended", "call.lost"}
 _PLAIN = INPUTS - {"recording.started", "recording.stopped"}
@@ -195,6 +194,7 @@ class _Call:
         if kind in ("call.ended", "call.lost"):
             return self._end(event)
         if kind == "recording.stopped" and data.get("reason") == LOST:
+            self._kept_by_a_lost_one(event)
             self._open.discard(_number(data))
             self._lost = True  # the worker is gone; only the ledger speaks from here on
             self._running = None
@@ -328,11 +328,16 @@ class _Call:
         else:
             self._due = min(due for _, due in deadlines)
 
+    def _kept_by_a_lost_one(self, event: ReplayEvent) -> None:
+        """What the ledger found on disk had a permit, even where nothing between that and the loss was logged."""
+        for permit in [*self._unsent.values(), *self._expected]:
+            if permit[0] == PERMITTED and permit[1]["number"] == _number(event.data):
+                self.differ(Differs.DECISION_MISSING, event.seq, _said(permit), "what was kept, and no permit")
+
     def _armed(self, event: ReplayEvent) -> None:
         permit = self._unsent.pop(event.data["number"], None)
         if permit is not None:
-            found = "a permit that was used and is not logged"
-            self.differ(Differs.DECISION_MISSING, event.seq, _said(permit), found)
+            self.differ(Differs.DECISION_MISSING, event.seq, _said(permit), "a permit that was used and is not logged")
 
     def _stopped(self, event: ReplayEvent, now: int) -> None:
         self._kept.close(now)

@@ -40,6 +40,8 @@ def headline(events: Iterable[tuple[str, Data]]) -> str:
             kept += 1
         elif kind == "recording.stopped":
             ended = _why(data)
+            # Without a start: its worker was lost before it could say so.
+            kept += not kept and bool(data.get("segments"))
             erased |= data.get("erased") is True
         elif kind == "recording.erased":
             erased = True

@@ -194,10 +194,10 @@ def _facts(vault: _Vault, stored: StoredRecording) -> dict[str, Any]:
     return {
         "recording": stored.recording,
         "call": stored.call,
-        "rate": told.rate if told else None,
+        "rate": told.rate or None if told else None,
         "samples": stored.samples,
         # The rate is sealed in with the audio; without key the log alone knows it.
-        "seconds": round(stored.samples / told.rate, 3) if told else None,
+        "seconds": round(stored.samples / told.rate, 3) if told and told.rate else None,
         "segments": len(stored.segments),
         "bytes": stored.bytes,
         "key": stored.has_key,

@@ -264,10 +264,14 @@ def _notices(steps: Sequence[Step], known: Known) -> Iterable[NoticeSaid]:
 
 def _recordings(steps: Sequence[Step]) -> Iterable[Recorded]:
     erased = {step.data.get("recording") for step in steps if step.type == "recording.erased"}
+    seen = set[Any]()
     for step in steps:
-        if step.type != "recording.started":
-            continue
         name = step.data.get("recording")
+        # A worker that was lost may not have said that it had begun; what it kept was found by the ledger.
+        found = step.type == "recording.stopped" and step.data.get("segments")
+        if name in seen or (step.type != "recording.started" and not found):
+            continue
+        seen.add(name)
         own = [other for other in steps if other.data.get("recording") == name]
         stop = next((other for other in own if other.type == "recording.stopped"), None)
         kept = stop.data if stop else {}

@@ -203,7 +203,7 @@ _ALL = [
             **_RECORDING,
             "number": "n-th permit of the call",
             **_REASON,
-            "rate": "samples a second",
+            "rate": "samples a second; 0 when the worker was lost before it said so",
             "samples": "samples kept, a channel",
             "spans": "list of [first sample, samples, at_ms]: which samples were taken from when on",
             "segments": "list of {n, start, samples, sha256, bytes}",

@@ -26,7 +26,10 @@ SEGMENTS_PER_EVENT = 250
 @dataclass(slots=True)
 class _Recording:
     number: Any
-    rate: Any
+    rate: Any = 0
+    """0 until the worker has said so: no key, no rate."""
+    started: bool = False
+    """From the permit on there may be segments, which the worker's word of its start need not have outlived."""
 
 
 @dataclass(slots=True)
@@ -79,13 +82,15 @@ class OpenCalls:
             return
         call.at_ms = max(call.at_ms, entry.data.get("at_ms", 0))  # type: ignore[type-var,assignment]
         recording = entry.data.get("recording")
-        if entry.type == "recording.started":
-            call.recordings[str(recording)] = _Recording(entry.data.get("number"), entry.data.get("rate"))
+        if entry.type == "recording.permitted":
+            call.recordings[str(recording)] = _Recording(entry.data.get("number"))
+        elif entry.type == "recording.started":
+            call.recordings[str(recording)] = _Recording(entry.data.get("number"), entry.data.get("rate"), True)
         elif entry.type == "recording.stopped":
             call.recordings.pop(str(recording), None)
         elif entry.type in ("call.ended", "call.lost"):
             call.ended = True
-        if call.ended and not call.recordings:
+        if call.ended and not any(one.started for one in call.recordings.values()):
             del self._calls[entry.call]
 
     def claim(self, calls: Sequence[str], owner: Hashable) -> list[str]:
@@ -101,7 +106,7 @@ class OpenCalls:
         return [name for name, call in self._calls.items() if call.owner is owner]
 
     def recordings(self, name: str) -> list[str]:
-        """The recordings of an open call that have started and not stopped."""
+        """The recordings of an open call that were permitted and have not stopped."""
         return list(self._calls[name].recordings)
 
     def lose(self, name: str, found: Mapping[str, Segments], why: str, now: float) -> list[Entry]:
@@ -110,7 +115,9 @@ class OpenCalls:
         at_ms = max(call.at_ms, round((now - call.received) * 1000))
         entries: list[Entry] = []
         for recording, facts in call.recordings.items():
-            entries += _stopped(name, recording, facts, found.get(recording, ()), at_ms)
+            segments = found.get(recording, ())
+            if facts.started or segments:
+                entries += _stopped(name, recording, facts, segments, at_ms)
         if not call.ended:
             entries.append(Entry("call.lost", name, {"at_ms": at_ms, "reason": why}))
         return entries

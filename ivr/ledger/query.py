@@ -158,6 +158,11 @@ def _plain(text: str) -> str | None:
     return None if text.startswith(PREFIX) else text
 
 
+def _kept_by_a_lost_one(stopped: ShownEvent | None) -> bool:
+    """Its worker was gone before it could say that it had begun; the ledger found what it kept."""
+    return stopped is not None and bool(stopped.data.get("segments"))
+
+
 def _summary(call: str, events: Sequence[ShownEvent]) -> CallSummary:
     by_type = {event.type: event for event in events}
     first = by_type["call.received"]
@@ -172,6 +177,6 @@ def _summary(call: str, events: Sequence[ShownEvent]) -> CallSummary:
         None if caller is None else str(caller),
         None if dialled is None else str(dialled),
         outcome,
-        "recording.started" in by_type,
+        "recording.started" in by_type or _kept_by_a_lost_one(by_type.get("recording.stopped")),
         len(events),
     )

@@ -190,12 +190,13 @@ def _recording(view: View, event: ShownEvent) -> None:
     if event.type in ("recording.accessed", "recording.exported"):
         view.listened.append(event)
         return
-    if event.type == "recording.started" and event.call is not None:
-        view.recordings[name] = Recording(name, event.call, event.time)
-        if event.call in view.calls:
-            view.calls[event.call].recordings.append(view.recordings[name])
-        return
     found = view.recordings.get(name)
+    # A worker that was lost may not have said that it had begun; what it kept was found by the ledger.
+    began = event.type == "recording.started" or (event.type == "recording.stopped" and event.data.get("segments"))
+    if found is None and began and event.call is not None:
+        found = view.recordings[name] = Recording(name, event.call, event.time)
+        if event.call in view.calls:
+            view.calls[event.call].recordings.append(found)
     if found is None:
         return
     if event.type == "recording.stopped":

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from ivr.audit.source import LogSource
+from ivr.audit.timeline import headline
 from ivr.ledger import canonical
 from ivr.ledger.client import LedgerClient, LedgerRefused, LedgerUnavailable
 from ivr.ledger.errors import LedgerFatal, LedgerMissing
@@ -21,8 +22,10 @@ from ivr.ledger.ids import uuid7
 from ivr.ledger.log import Entry
 from ivr.ledger.permit import verify_permit
 from ivr.ledger.protocol import Ack, Unpacker, pack
+from ivr.ledger.query import LogReader
 from ivr.ledger.service import Access
 from ivr.ledger.validate import MAX_DATA
+from ivr.rights.view import look
 from ledger_kit import (
     CALL,
     RECORDING,
@@ -270,6 +273,45 @@ def test_a_lost_worker_loses_its_calls_and_only_those(home: Home) -> None:
     assert (stop.data["reason"], stop.data["samples"], stop.data["segments"]) == ("lost", 48000, facts)
     assert [event.call for event in events(home, "call.lost")] == [CALL]
     assert home.verify(files=True) == []
+
+
+@pytest.mark.parametrize("segments", [3, 600])
+def test_segments_of_a_recording_that_never_said_it_started_are_accounted_for(home: Home, segments: int) -> None:
+    facts = write_segments(home, segments)
+    home.append([received(), permitted()], checkpoint=False)
+
+    async def test() -> None:
+        async with serving(home, lambda *_: facts, start_grace_seconds=0.1):
+            await until(lambda: "call.lost" in types(home), "call.lost")
+
+    run(test())
+    stop = events(home, "recording.stopped")[0].data
+    assert (stop["reason"], stop["number"], stop["rate"], stop["samples"]) == ("lost", 1, 0, 16000 * segments)
+    assert home.verify(files=True) == []
+    with LogReader(home.db) as log:
+        found = look(log).recordings[RECORDING]
+        assert headline((e.type, e.data) for e in log.events(CALL)).startswith("RECORDED:")
+        assert log.calls()[0].recorded
+    # So that retention and a person's erasure reach it.
+    assert (found.call, found.stopped) == (CALL, events(home, "recording.stopped")[0].time)
+
+
+def test_a_permit_whose_recorder_kept_nothing_leaves_no_trace_of_a_recording(home: Home) -> None:
+    other, recording = uuid7(), uuid7()
+
+    async def test() -> None:
+        async with serving(home):
+            client = await LedgerClient.connect(home.socket, "worker-1")
+            for entry in (received(), permitted(), received(other), permitted(other, recording), ended(other)):
+                await send(client, entry)
+            with pytest.raises(LedgerRefused, match="is over"):
+                await send(client, joined(other))
+            await client.close()
+            await until(lambda: "call.lost" in types(home), "call.lost")
+
+    run(test())
+    assert "recording.stopped" not in types(home)
+    assert [event.call for event in events(home, "call.lost")] == [CALL]
 
 
 def test_a_lost_call_whose_files_cannot_be_read_is_settled_at_the_next_start(home: Home) -> None:

@@ -100,6 +100,23 @@ def test_contradictions_with_what_left_memory_are_found(home: Home) -> None:
     ]
 
 
+def test_only_a_lost_stop_accounts_for_what_never_started(home: Home) -> None:
+    lost, other, open_end = uuid7(), uuid7(), uuid7()
+    home.append([received(), *(permitted(recording=name) for name in (lost, other, open_end))])
+    home.append([stopped(facts(0), recording=lost, reason="lost"), stopped(facts(1), recording=other)])
+    sealed = {"at_ms": 9, "recording": open_end, "number": 1, "segments": facts(2)}
+    home.append([Entry("recording.sealed", CALL, sealed), stopped(facts(3), recording=uuid7(), reason="lost")])
+    last = home.report().events - 1
+    assert sorted((finding.event, finding.check) for finding in home.verify()) == [
+        (last - 2, Check.RECORDING),
+        (last - 1, Check.RECORDING),
+        (last, Check.RECORDING),
+    ]
+    kept = home.report().recordings.get(lost)
+    assert kept is not None
+    assert (kept.samples, len(kept.segments)) == (100, 1)
+
+
 def test_names_that_are_no_unicode() -> None:
     known: Spill[int] = Spill(int, int)
     names = [f"\ud800{n}" for n in range(3 * KEPT)]

@@ -89,6 +89,11 @@ def lost() -> Writer:
     return writer.note("recording.stopped", **stop).note("call.lost", reason="worker-lost")
 
 
+def lost_before_it_said_so() -> Writer:
+    stop = {"recording": "recording-1", "number": 1, "reason": "lost", "rate": 0, "spans": []}
+    return permitted().note("recording.stopped", **stop).note("call.lost", reason="ledger-restarted")
+
+
 HONEST: dict[str, Callable[[], Writer]] = {
     "recorded": recorded,
     "recorded, opt-in": lambda: asked(OPT_IN).tell(i.NoticeStarted(9)).tell(i.Key(CALLER, ACCEPT)),
@@ -100,6 +105,7 @@ HONEST: dict[str, Callable[[], Writer]] = {
     "stopped after the end": stopped_after_the_end,
     "never asked": objected_before_being_asked,
     "lost in mid-decision": lost,
+    "lost before it said that it started": lost_before_it_said_so,
 }
 
 
