@@ -10,6 +10,7 @@ import ctypes
 import logging
 import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -28,6 +29,9 @@ log = logging.getLogger(__name__)
 
 
 CLOCK_LINGER_S = 1.0
+
+TURN_MS = 500
+"""PJSIP's thread turns at least so often: that it does is how a worker that hangs is told from one that is idle."""
 
 
 class EndpointError(Exception):
@@ -99,6 +103,7 @@ class Endpoint:
         self._account: _Account | None = None
         self._thread: threading.Thread | None = None
         self._running = threading.Event()
+        self._turned = time.monotonic()
         self._legs: set[Leg] = set()
         self._media: MediaClock | None = None
         self._linger = Linger(self._loop)
@@ -125,6 +130,7 @@ class Endpoint:
                 f"SIP on {s.address}:{s.port} cannot start: {error.reason}; is another program using that port?"
             ) from error
         self._running.set()
+        self._turned = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="pjsip", daemon=True)
         self._thread.start()
 
@@ -191,7 +197,15 @@ class Endpoint:
         """PJSIP's thread. A long wait costs nothing: packets and timers end it at once."""
         self._ep.libRegisterThread("pjsip")
         while self._running.is_set():
-            self._ep.libHandleEvents(500)
+            self._ep.libHandleEvents(TURN_MS)
+            self._turned = time.monotonic()
+
+    def stalled_s(self) -> float:
+        """How long PJSIP's thread is overdue, or the media thread while it should tick, in seconds; 0 when both turn."""
+        if self._thread is None:
+            return 0.0
+        sip = time.monotonic() - self._turned - TURN_MS / 1000
+        return max(0.0, sip, self._media.stalled_s() if self._media is not None else 0.0)
 
     def stop(self) -> None:
         """Hangs up what is left and closes. Call after the sessions have ended."""

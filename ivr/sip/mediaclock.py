@@ -55,6 +55,7 @@ class MediaClock:
         self._register = register
         self._ticking = threading.Event()
         self._ending = False
+        self._turned = 0.0
         self._prepare()
         self._thread = threading.Thread(target=self._run, name="media", daemon=True)
         self._thread.start()
@@ -78,11 +79,17 @@ class MediaClock:
 
     def start(self) -> None:
         """Ticks from now on."""
+        if not self._ticking.is_set():
+            self._turned = time.monotonic()
         self._ticking.set()
 
     def stop(self) -> None:
         """No tick any more, at the latest after the one that is under way."""
         self._ticking.clear()
+
+    def stalled_s(self) -> float:
+        """For how long it should have ticked and did not, in seconds."""
+        return time.monotonic() - self._turned if self._ticking.is_set() else 0.0
 
     def close(self) -> None:
         """Ends the thread."""
@@ -113,8 +120,9 @@ class MediaClock:
             get_frame(bridge, into)
             frame.timestamp += samples
             due += TICK_S
-            left = due - time.monotonic()
+            now = self._turned = time.monotonic()
+            left = due - now
             if left > 0:
                 time.sleep(left)
             elif left < -LATE_S:
-                due = time.monotonic()
+                due = now
