@@ -73,6 +73,7 @@ _ALL = [
             "flow": "name of the flow",
             "worker": "worker that took it",
             "flow_sha256": "hash of the flow as loaded",
+            "edge?": "the id that the edge gave the call, when one stands before the worker; random, not the Call-ID",
         },
         {
             "caller": "number or SIP URI of the caller",

@@ -39,6 +39,9 @@ class Handler(Protocol):
     def erase(self, connection: "Connection", n: int, message: dict[str, Any]) -> None:
         """The peer has an event that erases personal fields."""
 
+    def stats(self) -> dict[str, Any]:
+        """How the ledger is doing, and what it counted."""
+
     def closed(self, connection: "Connection") -> None:
         """The peer is gone."""
 
@@ -131,6 +134,8 @@ class Connection(asyncio.Protocol):
             if self._unanswered >= MAX_UNANSWERED and not self._paused and self._transport is not None:
                 self._paused = True
                 self._transport.pause_reading()
+        elif op == "stats" and self.worker:
+            self._send({"op": "stats", "stats": self._handler.stats()})
         else:
             raise ProtocolError(f"{op!r} was not expected here")
 

@@ -6,10 +6,12 @@ worker → ledger   {"op":"hello","v":1,"worker":NAME,"role":"worker"|"tool","li
 tool → ledger     the same, with "auth":{"who":NAME,"sig":…} where a person must sign (people.py), and
                   {"op":"find","n":N,"id":UUID,"by":"number"|"reference","value":…,"auth":…}
                   {"op":"erase","n":N,…as append…,"fields":[[SEQ,NAME|null],…],"subject":NUMBER|null,"auth":…}
+                  {"op":"stats"}: what the ledger counted, and how it is doing (stats.py); answered at once
 ledger → worker   {"op":"welcome","log":ORIGIN,"lost":[CALL,…]}
                   {"op":"ack","n":N,"seq":…,"id":…,"time":…,"jws":…}
                   {"op":"refused","n":N,"code":CODE,"message":…}
 ledger → tool     {"op":"found","n":N,"events":[[SEQ,NAME,CALL|null,TYPE],…],"more":BOOL}
+                  {"op":"stats","stats":{…}}
 """
 
 import struct

@@ -13,6 +13,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from ivr.ledger.calllines import CallLines
 from ivr.ledger.clock import ClockWatch
 from ivr.ledger.connection import Connection
 from ivr.ledger.errors import LedgerError, LedgerFatal, LedgerMissing, LedgerRefused
@@ -22,6 +23,7 @@ from ivr.ledger.opencalls import Inventory, OpenCalls
 from ivr.ledger.people import FORBIDDEN, GRANTS, Person, authorise, load_people
 from ivr.ledger.personal import Match, PersonalSettings
 from ivr.ledger.protocol import INVALID, LIMITED, Ack
+from ivr.ledger.stats import LedgerStats
 from ivr.ledger.validate import ERASES, TOOL_ONLY, entry_of, erasing_of
 from ivr.ledger.writer import GroupWriter
 
@@ -73,8 +75,13 @@ class LedgerService:
         self._clock = ClockWatch()
         self._stopping = False
         self._one_guess = asyncio.Lock()
+        self._stats = LedgerStats()
+        self._lines = CallLines()
         self._writer = GroupWriter(
-            log, checkpoint_events=settings.checkpoint_events, checkpoint_seconds=settings.checkpoint_seconds
+            log,
+            checkpoint_events=settings.checkpoint_events,
+            checkpoint_seconds=settings.checkpoint_seconds,
+            on_durable=self._durable,
         )
 
     @property
@@ -220,6 +227,17 @@ class LedgerService:
         except LedgerMissing as error:
             raise LedgerRefused(FORBIDDEN, str(error)) from None
         return authorise(kind, message, people)
+
+    def stats(self) -> dict[str, Any]:
+        """How the ledger is doing and what it counted since its start; nothing personal is in it."""
+        return self._stats.as_json() | self._writer.state() | {"workers": len(self._workers)}
+
+    def _durable(self, entry: Entry, waited_s: float) -> None:
+        try:
+            self._stats.durable(entry, waited_s)
+            self._lines.durable(entry)
+        except Exception:  # whatever it is: counting wrong must not stop the log
+            _log.exception("%s is in the log and was not counted", entry.type)
 
     def closed(self, connection: Connection) -> None:
         """The connection is gone; its calls are lost unless the worker comes back at once."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from time import monotonic
+from typing import Any
 
 from ivr.ledger.errors import LedgerConflict, LedgerError, LedgerFatal, LedgerRefused
 from ivr.ledger.event import EventError
@@ -22,19 +23,30 @@ _log = logging.getLogger(__name__)
 MAX_BATCH = 512
 # (acknowledgement, None) once durable, or (None, why).
 Reply = Callable[[Ack | None, LedgerError | None], None]
+# (entry, seconds since it was queued), for each one that became durable.
+Durable = Callable[[Entry, float], None]
 
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
     entry: Entry
     replies: list[Reply]
+    since: float
 
 
 class GroupWriter:
     """Owned by the event loop. After the first write error it refuses everything and `failed` is set."""
 
-    def __init__(self, log: Log, *, checkpoint_events: int, checkpoint_seconds: float) -> None:
+    def __init__(
+        self,
+        log: Log,
+        *,
+        checkpoint_events: int,
+        checkpoint_seconds: float,
+        on_durable: Durable = lambda _entry, _waited: None,
+    ) -> None:
         self._log = log
+        self._on_durable = on_durable
         self._every = checkpoint_events
         self._seconds = checkpoint_seconds
         self._queue: deque[_Waiting] = deque()
@@ -42,6 +54,7 @@ class GroupWriter:
         self._thread = ThreadPoolExecutor(1, "ledger-writer")
         self._wake = asyncio.Event()
         self._sealed_at = monotonic()
+        self._unsealed_since: float | None = monotonic() if log.unsealed else None
         self._closing = False
         self.failed: asyncio.Future[LedgerFatal] = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(self._run())
@@ -53,7 +66,7 @@ class GroupWriter:
         elif entry.id in self._in_flight:
             reply(None, _duplicate(entry))
         else:
-            waiting = _Waiting(entry, [reply])
+            waiting = _Waiting(entry, [reply], monotonic())
             self._in_flight[entry.id] = waiting
             self._queue.append(waiting)
             self._wake.set()
@@ -70,6 +83,20 @@ class GroupWriter:
         if ack is not None:
             reply(ack, None)
         return ack is not None
+
+    def state(self) -> dict[str, Any]:
+        """How it is doing: what waits and for how long, and how old the newest checkpoint is. Times in seconds."""
+        now, unsealed = monotonic(), self._log.unsealed
+        oldest = next(iter(self._in_flight.values()), None)
+        return {
+            "writing": not self.failed.done() and not self._task.done(),
+            "queue": len(self._in_flight),
+            "oldest_s": now - oldest.since if oldest else 0.0,
+            "size": self._log.size,
+            "unsealed": unsealed,
+            "unsealed_s": now - self._unsealed_since if unsealed and self._unsealed_since is not None else 0.0,
+            "checkpoint_age_s": now - self._sealed_at,
+        }
 
     def tick(self) -> None:
         """Called about once a second: makes a checkpoint when one is due."""
@@ -122,10 +149,16 @@ class GroupWriter:
         except Exception as error:  # whatever it was, the batch is not durable: this must end in `failed`
             self.fail(LedgerFatal(f"cannot append: {error!r}"))
             return
+        now = monotonic()
+        if not self._log.unsealed:
+            self._unsealed_since = None
+        elif self._unsealed_since is None:
+            self._unsealed_since = now
         for waiting, done in zip(batch, acks, strict=True):
             if self._in_flight.pop(waiting.entry.id, None) is not None:
                 if isinstance(done, Ack):
                     _answer(waiting, done, None)
+                    self._on_durable(waiting.entry, now - waiting.since)
                 else:
                     _answer(waiting, None, done)
 
