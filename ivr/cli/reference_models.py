@@ -67,6 +67,7 @@ def settings_page() -> str:
         "A time carries its unit: `500ms`, `2s`, `5 min`, `2 hours`.\n",
     ]
     top = {name: f for name, f in Settings.model_fields.items() if not _is_model(f.annotation)}
+    top |= {leaf: one for name, field in list(top.items()) for leaf, one in _items(field, name)}
     parts += ["## Top level\n", _fields(top, "")]
     for name, field in Settings.model_fields.items():
         if _is_model(field.annotation):
@@ -98,8 +99,13 @@ def _nested(field: FieldInfo, path: str) -> Iterator[tuple[str, FieldInfo]]:
                 for leaf, one in _leaves(inner, f"{path}.{name}")
                 if one is not inner
             )
-            for item in filter(_is_model, get_args(inner.annotation)):
-                yield from ((f"{name}[].{key}", one) for key, one in item.model_fields.items())
+            yield from _items(inner, name)
+
+
+def _items(field: FieldInfo, name: str) -> Iterator[tuple[str, FieldInfo]]:
+    """Of a list of mappings."""
+    for item in filter(_is_model, get_args(field.annotation)):
+        yield from ((f"{name}[].{key}", one) for key, one in item.model_fields.items())
 
 
 def verbs_page() -> str:

@@ -8,3 +8,11 @@ class RightsError(Exception):
 
 class NotAllowed(RightsError):
     """Somebody who may not, or whom nobody knows."""
+
+
+class NotHere(RightsError):
+    """What was named is not in this log; another node may have it."""
+
+
+class AlreadyDone(RightsError):
+    """It was done before: nothing is left to do here."""

@@ -34,6 +34,7 @@ from ivr.node.settings import (
     Limits,
     Log,
     Media,
+    NodeFolder,
     Prompts,
     Retention,
     Rights,
@@ -46,7 +47,7 @@ from ivr.node.settings import (
 
 SETTINGS: tuple[type[BaseModel], ...] = (
     Settings, Sip, Media, Limits, Checkpoint, Ledger, Storage, KeyFiles, Retention, Anchors, TimestampAuthority,
-    WitnessService, Rights, Prompts, Log,
+    WitnessService, Rights, Prompts, Log, NodeFolder,
 )  # fmt: skip
 FLOWS: tuple[type[BaseModel], ...] = (
     FlowFile, FlowSpec, StepSpec, Consent, Keys, Place, RecordedNotice, Prompt, Play, Menu, Bridge, Reference, Hangup,
