@@ -201,7 +201,7 @@ class Endpoint:
             self._turned = time.monotonic()
 
     def stalled_s(self) -> float:
-        """How long PJSIP's thread is overdue, or the media thread while it should tick, in seconds; 0 when both turn."""
+        """How long PJSIP's thread is overdue, or the media thread while it should tick, in seconds."""
         if self._thread is None:
             return 0.0
         sip = time.monotonic() - self._turned - TURN_MS / 1000

@@ -29,7 +29,7 @@ class Pool(Node):
     recycle_calls: Annotated[int, Ge(1)] = 1000
     """After so many calls a worker is replaced, when it has none."""
     recycle_growth: Annotated[int, Ge(1)] = 64
-    """When a worker has grown by so much since it took its first call, it is replaced once it has none; in megabytes."""
+    """When a worker has grown by so many megabytes since its first call, it is replaced once it has none."""
     heartbeat: Duration = Duration(2_000)
     """A worker that gives no sign of life for so long is killed and replaced."""
     control: BesideFile = Path("run/pool/control.sock")
