@@ -31,7 +31,7 @@ def command(config: Path, group: str | None) -> None:
     try:
         access = _access(group)
         settings = Settings.load(config)
-        set_up_logs("ledger", settings.log.level, settings.log.format)
+        set_up_logs("ledger", settings.log.level, settings.log.format, settings.log.personal)
         run_process(lambda stop, on_ready: _run(settings, access, stop, on_ready))
     except (FileError, LedgerError, NoteError, VaultError, OSError) as error:
         click.echo(f"ivr ledger: {error}", err=True)

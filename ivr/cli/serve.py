@@ -31,7 +31,7 @@ def command(config: Path) -> None:
     try:
         loaded = load(config)
         _must_be_initialised(loaded)
-        set_up_logs("serve", loaded.settings.log.level, loaded.settings.log.format)
+        set_up_logs("serve", loaded.settings.log.level, loaded.settings.log.format, loaded.settings.log.personal)
         _render(loaded)
         run_process(lambda stop, on_ready: _serve(loaded, config, stop, on_ready))
     except (FileError, LedgerError, NoteError, ChildFailed, OSError) as error:

@@ -25,7 +25,7 @@ def command(config: Path, name: str) -> None:
     try:
         look_up_no_names()
         loaded = load(config)
-        set_up_logs(name, loaded.settings.log.level, loaded.settings.log.format)
+        set_up_logs(name, loaded.settings.log.level, loaded.settings.log.format, loaded.settings.log.personal)
         run_process(lambda stop, on_ready: run_worker(loaded, name, stop, on_ready))
     except (FileError, LedgerError, NoteError, EndpointError, VaultError, OSError) as error:
         click.echo(f"ivr worker: {error}", err=True)

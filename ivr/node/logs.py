@@ -1,37 +1,78 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the processes write to stderr. Personal data is not among it: calls are named by their id."""
+"""What the processes write to stderr. Lines about a call name it by its ids; what is personal is masked."""
 
 import json
 import logging
 import sys
 import time
+from dataclasses import dataclass
 
-from ivr.node.settings import LogFormat, LogLevel
+from ivr.calltrace import TRACE
+from ivr.node.masking import masked
+from ivr.node.settings import LogFormat, LogLevel, LogPersonal
 
 
-class _Json(logging.Formatter):
-    def __init__(self, process: str) -> None:
+@dataclass(frozen=True, slots=True)
+class _Ids:
+    call: str
+    edge: str
+
+
+def _ids(record: logging.LogRecord) -> _Ids:
+    """Those that the line itself names, else those of the call that is being worked on."""
+    trace = TRACE.get()
+    call, edge = getattr(record, "call", None), getattr(record, "edge", None)
+    if call is None and trace is not None:
+        call, edge = trace.call, trace.edge
+    return _Ids(str(call or ""), str(edge or ""))
+
+
+class _Lines(logging.Formatter):
+    """Shared by both formats. `format` is all that reaches the handler, so masking here leaves no way around it."""
+
+    def __init__(self, process: str, personal: LogPersonal) -> None:
         super().__init__()
         self._process = process
+        self._clear = personal is LogPersonal.CLEAR
 
+    def _said(self, text: str) -> str:
+        return text if self._clear else masked(text)
+
+
+class _Json(_Lines):
     def format(self, record: logging.LogRecord) -> str:
         line = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
             "level": record.levelname.lower(),
             "process": self._process,
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": self._said(record.getMessage()),
         }
+        ids = _ids(record)
+        if ids.call:
+            line["call"] = ids.call
+        if ids.edge:
+            line["edge"] = ids.edge
         if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
+            line["exception"] = self._said(self.formatException(record.exc_info))
         return json.dumps(line, ensure_ascii=False)
 
 
-def set_up_logs(process: str, level: LogLevel, form: LogFormat) -> None:
+class _Text(_Lines):
+    def format(self, record: logging.LogRecord) -> str:
+        message, ids = self._said(record.getMessage()), _ids(record)
+        if ids.call and ids.call not in message:
+            message = f"call {ids.call}: {message}"
+        if ids.edge:
+            message = f"{message} edge={ids.edge}"
+        line = f"{self.formatTime(record)} {self._process} {record.levelname} {message}"
+        if record.exc_info:
+            line = f"{line}\n{self._said(self.formatException(record.exc_info))}"
+        return line
+
+
+def set_up_logs(process: str, level: LogLevel, form: LogFormat, personal: LogPersonal = LogPersonal.MASKED) -> None:
     """One handler on stderr; `process` is the name this process has in its lines."""
     handler = logging.StreamHandler(sys.stderr)
-    if form is LogFormat.JSON:
-        handler.setFormatter(_Json(process))
-    else:
-        handler.setFormatter(logging.Formatter(f"%(asctime)s {process} %(levelname)s %(message)s"))
+    handler.setFormatter((_Json if form is LogFormat.JSON else _Text)(process, personal))
     logging.basicConfig(level=level.value.upper(), handlers=[handler], force=True)

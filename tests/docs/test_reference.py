@@ -34,6 +34,7 @@ from ivr.node.settings import (
     Limits,
     Log,
     Media,
+    Metrics,
     NodeFolder,
     Prompts,
     Retention,
@@ -47,7 +48,7 @@ from ivr.node.settings import (
 
 SETTINGS: tuple[type[BaseModel], ...] = (
     Settings, Sip, Media, Limits, Checkpoint, Ledger, Storage, KeyFiles, Retention, Anchors, TimestampAuthority,
-    WitnessService, Rights, Prompts, Log, NodeFolder,
+    WitnessService, Rights, Prompts, Metrics, Log, NodeFolder,
 )  # fmt: skip
 FLOWS: tuple[type[BaseModel], ...] = (
     FlowFile, FlowSpec, StepSpec, Consent, Keys, Place, RecordedNotice, Prompt, Play, Menu, Bridge, Reference, Hangup,

@@ -18,8 +18,9 @@ from ivr.node.settings.groups import (
     WitnessService,
 )
 from ivr.node.settings.nodes import NodeFolder
+from ivr.node.settings.observe import Metrics
 from ivr.node.settings.pool import Pool
-from ivr.node.settings.values import Codec, Ipv4, LogFormat, LogLevel, Port, Region, Transport
+from ivr.node.settings.values import Codec, Ipv4, LogFormat, LogLevel, LogPersonal, Port, Region, Transport
 from ivr.node.settings.whole import FILE, Settings
 
 __all__ = [
@@ -34,7 +35,9 @@ __all__ = [
     "Log",
     "LogFormat",
     "LogLevel",
+    "LogPersonal",
     "Media",
+    "Metrics",
     "NodeFolder",
     "Pool",
     "Port",

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from ivr.flow.duration import Duration, Period
 from ivr.flow.values import BesideFile, Language
 from ivr.flow.yamlfile import Node, Rules
-from ivr.node.settings.values import Codec, Ipv4, LogFormat, LogLevel, Port, Region, Transport, no_repeats
+from ivr.node.settings.values import Codec, Ipv4, LogFormat, LogLevel, LogPersonal, Port, Region, Transport, no_repeats
 
 
 class Sip(Node):
@@ -219,3 +219,5 @@ class Log(Node):
     """The least important lines that are written: debug, info, warning or error."""
     format: LogFormat = LogFormat.TEXT
     """text for people, json for a collector."""
+    personal: LogPersonal = LogPersonal.MASKED
+    """masked: numbers, addresses and Call-IDs are taken out of lines; clear: they stay, for tests without strangers."""

@@ -70,3 +70,10 @@ class LogFormat(StrEnum):
 
     TEXT = "text"
     JSON = "json"
+
+
+class LogPersonal(StrEnum):
+    """What becomes of personal data in lines."""
+
+    MASKED = "masked"
+    CLEAR = "clear"

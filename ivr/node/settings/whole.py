@@ -24,6 +24,7 @@ from ivr.node.settings.groups import (
     Storage,
 )
 from ivr.node.settings.nodes import NodeFolder, alike
+from ivr.node.settings.observe import Metrics
 from ivr.node.settings.pool import Pool, ports_fit
 
 FILE = "server.yaml"
@@ -56,6 +57,8 @@ class Settings(Node):
     """How notices and prompts are spoken."""
     flows: BesideFile = Path("flows")
     """The folder of flow files, or one such file."""
+    metrics: Metrics = Field(default_factory=Metrics)
+    """The HTTP endpoint for monitoring."""
     log: Log = Field(default_factory=Log)
     """What the processes write to stderr."""
     nodes: tuple[NodeFolder, ...] = ()
