@@ -7,10 +7,13 @@ from pathlib import Path
 
 import click
 
+from ivr.cli.all_nodes import all_nodes_option, ask, tell, with_keys
 from ivr.cli.rights_common import by_person, json_option, known, ledger, told
 from ivr.ledger.query import LogReader
+from ivr.ledger.tool import LedgerTool
 from ivr.node.settings import Settings
 from ivr.rights.erase import Receipt, Target, erase, of_call, of_recording, of_subject
+from ivr.rights.identity import Known
 from ivr.rights.requests import search
 from ivr.rights.view import look
 from ivr.vault.store import RecordingStore
@@ -20,12 +23,14 @@ from ivr.vault.store import RecordingStore
 @click.option("--recording", metavar="ID", help="One recording; any beginning of its id.")
 @click.option("--call", metavar="ID", help="One call: its recordings and everything personal in its events.")
 @click.option("--number", metavar="NUMBER", help="Everything that names this number, however it is written.")
+@all_nodes_option
 @by_person
 @json_option
 def command(
     recording: str | None,
     call: str | None,
     number: str | None,
+    all_nodes: bool,
     identity: Path,
     reason: str,
     folder: Path,
@@ -38,22 +43,33 @@ def command(
     """
     if [recording, call, number].count(None) != 2:
         raise click.UsageError("name one of --recording, --call and --number")
-    with told():
-        settings = Settings.load(folder)
+    if all_nodes and number is None:
+        raise click.UsageError("a call or a recording is in one log: name that node's folder by --config")
+
+    def erased(settings: Settings) -> Receipt:
         who = known(settings, identity)
         store = RecordingStore(settings.storage.recordings, settings.storage.keystore, None)
         with ledger(settings, who, "erase") as tool, LogReader(settings.storage.database) as log:
-            view = look(log)
-            target: Target
-            if recording is not None:
-                target = of_recording(view, recording)
-            elif call is not None:
-                target = of_call(log, view, call)
-            else:
-                matches = search(tool, who, number=number, reference=None)
-                target = of_subject(view, str(number), matches)
-            receipt = erase(log, store, tool, who, target, why=reason, now=datetime.now(UTC))
+            target = _target(log, tool, who, recording, call, number)
+            return erase(log, store, tool, who, target, why=reason, now=datetime.now(UTC))
+
+    if all_nodes:
+        tell(ask(folder, lambda node: erased(with_keys(node))), as_json, words, Receipt.as_json)
+        return
+    with told():
+        receipt = erased(Settings.load(folder))
     show(receipt, as_json)
+
+
+def _target(
+    log: LogReader, tool: LedgerTool, who: Known, recording: str | None, call: str | None, number: str | None
+) -> Target:
+    view = look(log)
+    if recording is not None:
+        return of_recording(view, recording)
+    if call is not None:
+        return of_call(log, view, call)
+    return of_subject(view, str(number), search(tool, who, number=number, reference=None))
 
 
 def show(receipt: Receipt, as_json: bool) -> None:
@@ -61,10 +77,21 @@ def show(receipt: Receipt, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(receipt.as_json()))
     else:
-        click.echo(f"erased: {len(receipt.recordings)} recordings, {receipt.fields} personal fields")
-        for name in receipt.recordings:
-            click.echo(f"recording {name}")
-        for ack in receipt.events:
-            click.echo(f"event {ack.seq} {ack.id} {ack.time}")
-    for name in receipt.held:
-        click.echo(f"kept for a legal hold: {name}", err=True)
+        click.echo("\n".join(_gone(receipt)))
+    for line in _kept(receipt):
+        click.echo(line, err=True)
+
+
+def words(receipt: Receipt) -> list[str]:
+    """The receipt in lines, and what was kept."""
+    return [*_gone(receipt), *_kept(receipt)]
+
+
+def _gone(receipt: Receipt) -> list[str]:
+    lines = [f"erased: {len(receipt.recordings)} recordings, {receipt.fields} personal fields"]
+    lines += [f"recording {name}" for name in receipt.recordings]
+    return lines + [f"event {ack.seq} {ack.id} {ack.time}" for ack in receipt.events]
+
+
+def _kept(receipt: Receipt) -> list[str]:
+    return [f"kept for a legal hold: {name}" for name in receipt.held]

@@ -5,13 +5,15 @@ import json
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import click
 
+from ivr.cli.all_nodes import all_nodes_option, ask, tell, with_keys
 from ivr.cli.rights_common import config_option, json_option, ledger, told
 from ivr.ledger.query import LogReader
 from ivr.node.settings import Settings
-from ivr.rights.retention import Clocks, Item, plan, run
+from ivr.rights.retention import Applied, Clocks, Item, plan, run
 from ivr.rights.view import event_time
 from ivr.vault.store import RecordingStore
 
@@ -27,17 +29,24 @@ def command() -> None:
 
 @command.command("plan")
 @click.option("--days", type=click.IntRange(0), help="Only what goes within so many days.")
+@all_nodes_option
 @config_option
 @json_option
-def plan_command(days: int | None, folder: Path, as_json: bool) -> None:
+def plan_command(days: int | None, all_nodes: bool, folder: Path, as_json: bool) -> None:
     """Show what will go, and when, soonest first. Changes nothing; needs no running server."""
-    with told():
-        settings = Settings.load(folder)
+    now = datetime.now(UTC)
+
+    def planned(settings: Settings) -> list[Item]:
         with LogReader(settings.storage.database) as log:
             items = plan(log, clocks(settings))
-    now = datetime.now(UTC)
-    if days is not None:
-        items = [item for item in items if (datetime.fromisoformat(item.due) - now).days < days]
+        return [item for item in items if days is None or (datetime.fromisoformat(item.due) - now).days < days]
+
+    if all_nodes:
+        asked = ask(folder, lambda node: planned(node.settings))
+        tell(asked, as_json, lambda items: _table(items, event_time(now)), lambda items: [i.as_json() for i in items])
+        return
+    with told():
+        items = planned(Settings.load(folder))
     if as_json:
         click.echo(json.dumps([item.as_json() for item in items]))
         return
@@ -61,22 +70,42 @@ def _table(items: list[Item], now: str) -> list[str]:
 
 
 @command.command("run")
+@all_nodes_option
 @config_option
 @json_option
-def run_command(folder: Path, as_json: bool) -> None:
+def run_command(all_nodes: bool, folder: Path, as_json: bool) -> None:
     """Let go what is due. Can be repeated; a run that was cut short is finished by the next one."""
-    with told():
-        settings = Settings.load(folder)
-        store = RecordingStore(settings.storage.recordings, settings.storage.keystore, None)
-        with ledger(settings, None, "retention") as tool, LogReader(settings.storage.database) as log:
-            done = run(log, store, tool, clocks(settings), datetime.now(UTC))
-    if as_json:
-        click.echo(json.dumps({"recordings": done.recordings, "fields": done.fields, "held": done.held}))
+    if all_nodes:
+        asked = ask(folder, lambda node: _applied(with_keys(node)))
+        tell(asked, as_json, lambda done: [_gone(done), *_kept(done)], _as_json)
         return
+    with told():
+        done = _applied(Settings.load(folder))
+    if as_json:
+        click.echo(json.dumps(_as_json(done)))
+        return
+    click.echo(_gone(done))
+    for line in _kept(done):
+        click.echo(line, err=True)
+
+
+def _applied(settings: Settings) -> Applied:
+    store = RecordingStore(settings.storage.recordings, settings.storage.keystore, None)
+    with ledger(settings, None, "retention") as tool, LogReader(settings.storage.database) as log:
+        return run(log, store, tool, clocks(settings), datetime.now(UTC))
+
+
+def _as_json(done: Applied) -> dict[str, Any]:
+    return {"recordings": done.recordings, "fields": done.fields, "held": done.held}
+
+
+def _gone(done: Applied) -> str:
     fields = ", ".join(f"{count} {rule}" for rule, count in done.fields.items()) or "none"
-    click.echo(f"gone: {len(done.recordings)} recordings; personal fields: {fields}")
-    if done.held:
-        click.echo(f"kept for a legal hold: {done.held}", err=True)
+    return f"gone: {len(done.recordings)} recordings; personal fields: {fields}"
+
+
+def _kept(done: Applied) -> list[str]:
+    return [f"kept for a legal hold: {done.held}"] if done.held else []
 
 
 def clocks(settings: Settings) -> Clocks:

@@ -13,6 +13,7 @@ from ivr.cli.exits import Exit
 from ivr.flow.place import FileError
 from ivr.ledger.errors import LedgerError
 from ivr.ledger.event import EventError
+from ivr.ledger.keyring import KeyRing
 from ivr.ledger.note import NoteError
 from ivr.ledger.reference import BadReference
 from ivr.ledger.tool import LedgerTool
@@ -65,5 +66,6 @@ def known(settings: Settings, identity: Path) -> Known:
 
 
 def ledger(settings: Settings, person: Known | None, name: str) -> LedgerTool:
-    """A connection to the running ledger. Raises LedgerUnavailable, which says that nothing was done."""
-    return LedgerTool(settings.ledger.socket, name, person.signer if person else None)
+    """A connection to the running ledger of this log. Raises LedgerUnavailable, which says that nothing was done."""
+    origin = KeyRing.read(settings.keys.ledger_public).first.name
+    return LedgerTool(settings.ledger.socket, name, person.signer if person else None, log=origin)

@@ -2,42 +2,26 @@
 """`ivr subject`: requests of the people who were recorded, from the first letter to the answer."""
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ivr.audit.receipt import make_receipt
-from ivr.audit.source import LogSource
-from ivr.cli.erase import show
+from ivr.cli.all_nodes import again_option, all_nodes_option, ask, say_again, tell
 from ivr.cli.exits import Exit
-from ivr.cli.log import field_opener
-from ivr.cli.retention import clocks
-from ivr.cli.rights_common import by_person, config_option, identity_option, json_option, known, ledger, told
-from ivr.flow.library import Library
-from ivr.ledger.note import VKey
+from ivr.cli.rights_common import config_option, identity_option, json_option, known, ledger, told
+from ivr.cli.subject_answer import close_command, erase_command, package
+from ivr.ledger.ids import uuid7
 from ivr.ledger.query import LogReader
+from ivr.ledger.reference import read_reference
 from ivr.node.settings import Settings
-from ivr.rights.erase import erase, of_calls, of_subject
-from ivr.rights.errors import RightsError
-from ivr.rights.letter import Facts
-from ivr.rights.package import FORMATS, gather, write_package
-from ivr.rights.requests import (
-    Outcome,
-    RequestKind,
-    calls_of,
-    close_request,
-    find_request,
-    open_request,
-    search,
-)
-from ivr.rights.texts import LANGUAGES, load_texts
+from ivr.rights.errors import AlreadyDone, NotHere, RightsError
+from ivr.rights.requests import RequestKind, calls_of, open_request, search
 from ivr.rights.view import Request, View, look
-from ivr.vault.store import RecordingStore
 
-_NewFile = click.Path(dir_okay=False, path_type=Path)
-_Kind = click.Choice([kind.value for kind in RequestKind])
 number_option = click.option("--number", metavar="NUMBER", help="Their number, in any common way of writing it.")
 reference_option = click.option("--reference", metavar="CODE", help="The reference code that they were told.")
 
@@ -53,29 +37,64 @@ def command() -> None:
 @command.command()
 @number_option
 @reference_option
+@all_nodes_option
 @identity_option
 @config_option
 @json_option
-def find(number: str | None, reference: str | None, identity: Path, folder: Path, as_json: bool) -> None:
+def find(
+    number: str | None, reference: str | None, all_nodes: bool, identity: Path, folder: Path, as_json: bool
+) -> None:
     """Find the calls of a number or a reference code. Each try of a code is logged; wrong ones are limited."""
-    with told():
-        settings = Settings.load(folder)
+    _one_of(number, reference)
+
+    def found(settings: Settings) -> _Found:
         who = known(settings, identity)
         with ledger(settings, who, "subject") as tool:
             matches = search(tool, who, number=number, reference=reference)
         with LogReader(settings.storage.database) as log:
             view = look(log)
-    rows = [_row(view, name) for name in calls_of(matches)]
-    requests = [request for request in view.requests.values() if request.opened.seq in {m.seq for m in matches}]
-    if as_json:
-        click.echo(json.dumps({"calls": rows, "requests": [request.id for request in requests]}))
+        events = {match.seq for match in matches}
+        requests = [request for request in view.requests.values() if request.opened.seq in events]
+        return _Found([_row(view, name) for name in calls_of(matches)], requests)
+
+    if all_nodes:
+        # A code is of one call: asking on would count as a try in vain on every node after it.
+        asked = ask(folder, lambda node: found(node.settings), lambda one: reference is not None and bool(one.calls))
+        tell(asked, as_json, lambda one: one.lines() or ["no call is known"], _Found.as_json)
         return
-    for row in rows:
-        click.echo(f"{row['call']} {str(row['received'])[:19]}Z {len(row['recordings'])} recordings")
-    for request in requests:
-        click.echo(f"request {request.id}: {request.kind}, due {request.due}")
-    if not rows:
+    with told():
+        answer = found(Settings.load(folder))
+    if as_json:
+        click.echo(json.dumps(answer.as_json()))
+        return
+    for line in answer.lines():
+        click.echo(line)
+    if not answer.calls:
         click.echo("no call is known", err=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What one log has of somebody."""
+
+    calls: list[dict[str, Any]]
+    requests: list[Request]
+
+    def as_json(self) -> dict[str, Any]:
+        return {"calls": self.calls, "requests": [request.id for request in self.requests]}
+
+    def lines(self) -> list[str]:
+        calls = [f"{c['call']} {str(c['received'])[:19]}Z {len(c['recordings'])} recordings" for c in self.calls]
+        return calls + [f"request {one.id}: {one.kind}, due {one.due}" for one in self.requests]
+
+
+def _one_of(number: str | None, reference: str | None) -> None:
+    """Before any node is asked: a mistyped code is the same mistake on all of them."""
+    with told():
+        if (number is None) == (reference is None):
+            raise RightsError("name one of --number and --reference")
+        if reference is not None:
+            read_reference(reference)
 
 
 def _row(view: View, name: str) -> dict[str, Any]:
@@ -95,6 +114,8 @@ def _row(view: View, name: str) -> dict[str, Any]:
     help="What they ask for.",
 )
 @click.option("--received", metavar="YYYY-MM-DD", help="Day it was received (default: today, UTC).")
+@again_option
+@all_nodes_option
 @identity_option
 @config_option
 @json_option
@@ -103,27 +124,54 @@ def open_command(
     reference: str | None,
     kind: str,
     received: str | None,
+    again: str | None,
+    all_nodes: bool,
     identity: Path,
     folder: Path,
     as_json: bool,
 ) -> None:
     """Take a request in; prints its id and the last day to answer it. For operators and officers."""
-    with told():
-        settings = Settings.load(folder)
+    _one_of(number, reference)
+    today = datetime.now(UTC).date()
+    day, name = _day(received) if received else today, again or uuid7()
+
+    def taken_in(settings: Settings) -> _Opened:
         who = known(settings, identity)
-        today = datetime.now(UTC).date()
+        with LogReader(settings.storage.database) as log:
+            if name in look(log).requests:
+                raise AlreadyDone(f"request {name} is open here")
         with ledger(settings, who, "subject") as tool:
             calls = calls_of(search(tool, who, number=number, reference=reference))
             if reference is not None and not calls:
-                raise RightsError("no call has this reference code")
-            day = _day(received) if received else today
+                raise NotHere("no call has this reference code")
             request, due = open_request(
-                tool, who, RequestKind(kind), number=number, calls=calls, received=day, today=today
+                tool, who, RequestKind(kind), number=number, calls=calls, received=day, today=today, request=name
             )
-    if as_json:
-        click.echo(json.dumps({"request": request, "due": due.isoformat(), "calls": calls}))
-    else:
-        click.echo(f"{request} due {due}, {len(calls)} calls")
+        return _Opened(request, due, calls)
+
+    if all_nodes:
+        asked = ask(folder, lambda node: taken_in(node.settings), lambda _one: reference is not None)
+        say_again(asked, name)
+        tell(asked, as_json, lambda one: [one.line()], _Opened.as_json)
+        return
+    with told():
+        opened = taken_in(Settings.load(folder))
+    click.echo(json.dumps(opened.as_json()) if as_json else opened.line())
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A request that was taken in."""
+
+    request: str
+    due: date
+    calls: list[str]
+
+    def as_json(self) -> dict[str, Any]:
+        return {"request": self.request, "due": self.due.isoformat(), "calls": self.calls}
+
+    def line(self) -> str:
+        return f"{self.request} due {self.due}, {len(self.calls)} calls"
 
 
 def _day(text: str) -> date:
@@ -135,128 +183,45 @@ def _day(text: str) -> date:
 
 @command.command("list")
 @click.option("--all", "everything", is_flag=True, help="Closed ones too.")
+@all_nodes_option
 @config_option
 @json_option
-def list_command(everything: bool, folder: Path, as_json: bool) -> None:
+def list_command(everything: bool, all_nodes: bool, folder: Path, as_json: bool) -> None:
     """List open requests, soonest due first. Exit code 1 when one is overdue."""
-    with told():
-        settings = Settings.load(folder)
-        with LogReader(settings.storage.database) as log:
-            view = look(log)
     today = datetime.now(UTC).date()
-    shown = [one for one in view.requests.values() if everything or one.closed is None]
-    for one in sorted(shown, key=lambda request: request.due):
-        left = (one.due - today).days
-        state = "closed" if one.closed else f"OVERDUE by {-left} days" if one.overdue(today) else f"{left} days left"
-        if as_json:
-            row = {"request": one.id, "kind": one.kind, "received": str(one.received), "due": str(one.due)}
-            click.echo(json.dumps({**row, "closed": one.closed is not None, "overdue": one.overdue(today)}))
-        else:
-            click.echo(f"{one.id} {one.kind:10} received {one.received} due {one.due}: {state}")
-    late = [one for one in shown if one.overdue(today)]
-    if late:
-        click.echo(f"{len(late)} OVERDUE: the law gives one month (GDPR Art. 12(3))", err=True)
+
+    def shown(settings: Settings) -> list[Request]:
+        with LogReader(settings.storage.database) as log:
+            requests = look(log).requests.values()
+        return sorted((one for one in requests if everything or one.closed is None), key=lambda one: one.due)
+
+    def late(requests: Sequence[Request]) -> bool:
+        return any(one.overdue(today) for one in requests)
+
+    if all_nodes:
+        asked = ask(folder, lambda node: shown(node.settings))
+        tell(asked, as_json, lambda r: [_line(o, today) for o in r], lambda r: [_as_json(o, today) for o in r], late)
+        return
+    with told():
+        requests = shown(Settings.load(folder))
+    for one in requests:
+        click.echo(json.dumps(_as_json(one, today)) if as_json else _line(one, today))
+    if late(requests):
+        count = sum(one.overdue(today) for one in requests)
+        click.echo(f"{count} OVERDUE: the law gives one month (GDPR Art. 12(3))", err=True)
         raise click.exceptions.Exit(Exit.CHECK_FAILED)
 
 
-@command.command()
-@click.argument("request_id", metavar="REQUEST")
-@click.option(
-    "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", required=True, help="The zip."
-)
-@click.option("--format", "form", type=click.Choice(FORMATS), default="flac", show_default=True, help="Of the audio.")
-@click.option("--language", type=click.Choice(LANGUAGES), default="en", show_default=True, help="Of the letter.")
-@by_person
-def package(request_id: str, output: Path, form: str, language: str, identity: Path, reason: str, folder: Path) -> None:
-    """Put together what is kept about a person: one zip (0600) with a letter, recordings, events and receipts.
-
-    For officers: their identity opens the recordings. The log says so before any of them is opened.
-    """
-    with told():
-        settings = Settings.load(folder)
-        who = known(settings, identity)
-        store = RecordingStore(settings.storage.recordings, settings.storage.keystore, None)
-        with (
-            ledger(settings, who, "package") as tool,
-            LogReader(settings.storage.database, field_opener(settings)) as log,
-            LogSource(settings.storage.database) as source,
-        ):
-            view = look(log)
-            request = find_request(view, request_id)
-            if request.subject is None and not request.calls:
-                raise RightsError(f"request {request.id} names nobody any more: its number was erased")
-            number = request.subject
-            matches = search(tool, who, number=number, reference=None) if number is not None else []
-            size = write_package(
-                output,
-                gather(log, view, request, matches),
-                _facts(settings, request, language),
-                log=log,
-                view=view,
-                store=store,
-                tool=tool,
-                known=who,
-                form=form,
-                why=reason,
-                receipts=lambda seq: _receipt(source, seq),
-                clocks=clocks(settings),
-            )
-    click.echo(f"{output}: {size} bytes", err=True)
+def _line(one: Request, today: date) -> str:
+    left = (one.due - today).days
+    state = "closed" if one.closed else f"OVERDUE by {-left} days" if one.overdue(today) else f"{left} days left"
+    return f"{one.id} {one.kind:10} received {one.received} due {one.due}: {state}"
 
 
-def _facts(settings: Settings, request: Request, language: str) -> Facts:
-    own_texts = [settings.prompts.folder] if settings.prompts.folder else []
-    vkey = VKey.read(settings.keys.ledger_public)
-    today = datetime.now(UTC).date()
-    return Facts(load_texts(language), Library.load(*own_texts), request, today, clocks(settings), str(vkey))
+def _as_json(one: Request, today: date) -> dict[str, Any]:
+    row = {"request": one.id, "kind": one.kind, "received": str(one.received), "due": str(one.due)}
+    return {**row, "closed": one.closed is not None, "overdue": one.overdue(today)}
 
 
-def _receipt(source: LogSource, seq: int) -> str | None:
-    """The receipt of an event; None while no checkpoint covers it."""
-    row, checkpoint = source.event(str(seq)), source.newest_checkpoint()
-    if row is None or checkpoint is None or row.seq >= checkpoint.size:
-        return None
-    return make_receipt(source, row, checkpoint).text()
-
-
-@command.command("erase")
-@click.argument("request_id", metavar="REQUEST")
-@by_person
-@json_option
-def erase_command(request_id: str, identity: Path, reason: str, folder: Path, as_json: bool) -> None:
-    """Erase what a request is about, and print a receipt. For officers. The request stays open until it is closed."""
-    with told():
-        settings = Settings.load(folder)
-        who = known(settings, identity)
-        store = RecordingStore(settings.storage.recordings, settings.storage.keystore, None)
-        with (
-            ledger(settings, who, "erase") as tool,
-            LogReader(settings.storage.database, field_opener(settings)) as log,
-        ):
-            view = look(log)
-            request = find_request(view, request_id)
-            if request.subject is not None:
-                matches = search(tool, who, number=request.subject, reference=None)
-                target = of_subject(view, request.subject, matches)
-            elif request.calls:
-                target = of_calls(log, view, request.calls, "call")
-            else:
-                raise RightsError(f"request {request.id} names nobody any more: its number was erased")
-            receipt = erase(log, store, tool, who, target, why=reason, now=datetime.now(UTC), request=request.id)
-    show(receipt, as_json)
-
-
-@command.command("close")
-@click.argument("request_id", metavar="REQUEST")
-@click.option("--outcome", type=click.Choice([o.value for o in Outcome]), required=True, help="How it was answered.")
-@by_person
-def close_command(request_id: str, outcome: str, identity: Path, reason: str, folder: Path) -> None:
-    """Close a request. For officers."""
-    with told():
-        settings = Settings.load(folder)
-        who = known(settings, identity)
-        today = datetime.now(UTC).date()
-        with ledger(settings, who, "subject") as tool, LogReader(settings.storage.database) as log:
-            request = close_request(log, tool, who, request_id, Outcome(outcome), why=reason, today=today)
-    late = f", {(today - request.due).days} days late" if today > request.due else ""
-    click.echo(f"{request.id} closed: {outcome}{late}")
+for added in (package, erase_command, close_command):
+    command.add_command(added)

@@ -31,8 +31,9 @@ class Signer:
 class LedgerTool:
     """A connection with the role `tool`. A context manager; nothing is ever sent twice."""
 
-    def __init__(self, socket: Path, name: str, signer: Signer | None = None) -> None:
-        """Raises LedgerUnavailable."""
+    def __init__(self, socket: Path, name: str, signer: Signer | None = None, *, log: str | None = None) -> None:
+        """Raises LedgerUnavailable; also when the ledger is not that of `log`: sockets of other nodes are forwarded
+        by hand, and a wrong one would be told to erase by the sequence numbers of another log."""
         self._signer = signer
         self._unpacker = Unpacker()
         self._next = 0
@@ -41,12 +42,15 @@ class LedgerTool:
         try:
             self._line.connect(str(socket))
             self._send({"op": "hello", "v": VERSION, "worker": name, "role": "tool", "live": []})
-            self._receive()
+            origin = self._receive().get("log")
         except (OSError, ProtocolError) as error:
             self._line.close()
             raise LedgerUnavailable(
                 f"the ledger does not answer at {socket} ({error}): is the server running? Nothing was done"
             ) from None
+        if log is not None and origin != log:
+            self._line.close()
+            raise LedgerUnavailable(f"at {socket} is the ledger of {origin}, not that of {log}: nothing was done")
 
     def __enter__(self) -> Self:
         return self

@@ -11,7 +11,7 @@ from ivr.ledger.personal import Match
 from ivr.ledger.query import LogReader
 from ivr.ledger.reference import read_reference
 from ivr.ledger.tool import LedgerTool
-from ivr.rights.errors import RightsError
+from ivr.rights.errors import AlreadyDone, NotHere, RightsError
 from ivr.rights.identity import Known
 from ivr.rights.view import Request, View, look, one_month_after
 
@@ -65,12 +65,16 @@ def open_request(
     calls: Sequence[str],
     received: date,
     today: date,
+    request: str | None = None,
 ) -> tuple[str, date]:
-    """Take a request in: its id and the last day to answer it. Raises RightsError."""
+    """Take a request in: its id and the last day to answer it. Raises RightsError.
+
+    `request` is its id when it was given one: the same one on every node.
+    """
     known.must("subject.request.opened")
     if received > today:
         raise RightsError(f"{received} is still to come: a request cannot have been received then")
-    request, due = uuid7(), one_month_after(received)
+    request, due = request or uuid7(), one_month_after(received)
     data: dict[str, Json] = {"request": request, "kind": kind.value}
     data |= {"received": received.isoformat(), "due": due.isoformat()}
     personal: dict[str, Json] = {"who": known.person.name}
@@ -86,7 +90,8 @@ def find_request(view: View, prefix: str) -> Request:
     """The request whose id begins so. Raises RightsError."""
     found = [request for name, request in view.requests.items() if name.startswith(prefix)]
     if not prefix or len(found) != 1:
-        raise RightsError(f"{len(found)} requests begin with {prefix!r}; `ivr subject list` shows them")
+        kind = RightsError if found else NotHere
+        raise kind(f"{len(found)} requests begin with {prefix!r}; `ivr subject list` shows them")
     return found[0]
 
 
@@ -97,7 +102,7 @@ def close_request(
     known.must("subject.request.closed")
     request = find_request(look(log), prefix)
     if request.closed is not None:
-        raise RightsError(f"request {request.id} was closed on {request.closed.time[:10]}")
+        raise AlreadyDone(f"request {request.id} was closed on {request.closed.time[:10]}")
     late = today > request.due
     data: dict[str, Json] = {"request": request.id, "outcome": outcome.value, "late": late, "why": why}
     tool.append("subject.request.closed", data=data, personal={"who": known.person.name})
