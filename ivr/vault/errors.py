@@ -71,6 +71,24 @@ class Damaged(VaultError):
     category = "damaged"
 
 
+class ArchiveError(VaultError):
+    """The archive did not do what was asked; what is here stays here."""
+
+    category = "archive"
+
+
+class ArchiveAway(ArchiveError):
+    """It cannot be reached, or answers that it is out of order: the same may work later."""
+
+    category = "archive-away"
+
+
+class ArchiveRefused(ArchiveError):
+    """It answers, and says no: wrong credentials, no such bucket, not allowed."""
+
+    category = "archive-refused"
+
+
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 

@@ -101,10 +101,7 @@ class OpenRecording:
         folder = self._store.folder(self.stored.call, self.stored.recording)
         for fact in self.stored.segments:
             path = folder / segment_name(fact.n, fact.start, fact.samples)
-            try:
-                sealed = path.read_bytes()
-            except OSError as error:
-                raise from_os_error(error, "read", path) from error
+            sealed = self._store.read(self.stored.call, self.stored.recording, fact)
             audio, rate, label = decode(open_sealed(sealed, self._key, path), path)
             expected = (self.stored.call, self.stored.recording, fact.n, fact.start, fact.samples)
             if (label.call, label.recording, label.n, label.start, label.samples) != expected:

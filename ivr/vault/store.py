@@ -9,11 +9,12 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pyrage import x25519
 
+from ivr.vault.archived import Archive
 from ivr.vault.durable import (
     is_leftover,
     leftovers_of,
@@ -26,6 +27,7 @@ from ivr.vault.durable import (
 from ivr.vault.errors import NotFound, VaultError, VaultFull, VaultUnwritable, from_os_error
 from ivr.vault.sealing import Recipients, load_recipients, new_recording_key
 from ivr.vault.segments import SegmentFact, parse_segment_name, segment_name
+from ivr.vault.spool import Spool
 
 MIN_FREE_BYTES = 256 * 1024 * 1024
 """Below this much free space no recording is started; about 4 hours of one call."""
@@ -54,12 +56,16 @@ class StoredRecording:
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
-    """What an erasure destroyed. Both counts are 0 and `key_destroyed` false when it had been done before."""
+    """What an erasure destroyed. Both counts are 0 and `key_destroyed` false when it had been done before.
+
+    `archived`: segments that the archive has; their removal is ordered, and done when the archive can be reached.
+    """
 
     recording: str
     key_destroyed: bool
     files: int
     bytes: int
+    archived: int = 0
 
 
 class RecordingStore:
@@ -72,8 +78,13 @@ class RecordingStore:
         recipients: Path | Recipients | None,
         *,
         min_free_bytes: int = MIN_FREE_BYTES,
+        spool: Spool | None = None,
+        archive: Archive | None = None,
     ) -> None:
         """Without `recipients` the store can be read and erased from, but no recording can be made.
+
+        With `spool` segments may be in an archive too: they are listed, and erasures ordered, without asking it. With
+        `archive` they can be read as well.
 
         Raises VaultError when a folder is missing, KeyFileError when the recipients cannot be used.
         """
@@ -83,6 +94,8 @@ class RecordingStore:
         self.recordings, self.keystore = recordings, keystore
         self._recipients = load_recipients(recipients) if isinstance(recipients, Path) else recipients
         self._min_free = min_free_bytes
+        self._spool = archive.spool if archive is not None else spool
+        self._archive = archive
 
     def folder(self, call: str, recording: str) -> Path:
         """Where a recording's segments are. Raises VaultError for anything that is not a pair of UUIDs."""
@@ -140,7 +153,13 @@ class RecordingStore:
         return SegmentFact(n, start, samples, hashlib.sha256(sealed).hexdigest(), len(sealed))
 
     def drop(self, call: str, recording: str, segment: SegmentFact) -> None:
-        """Remove one segment durably (withdrawal reached back into it)."""
+        """Remove one segment durably (withdrawal reached back into it).
+
+        Raises VaultError when the archive has it already. It takes none that is not long settled, and a withdrawal
+        reaches back some seconds at most; if it ever were so, the recording must not pass for shortened.
+        """
+        if self._spool is not None and any(fact.n == segment.n for fact in self._spool.facts(call, recording)):
+            raise VaultError(f"segment {segment.n} is in the archive already", recording, "erase the recording")
         remove_durably(self.folder(call, recording) / segment_name(segment.n, segment.start, segment.samples))
 
     def erase(self, call: str, recording: str) -> Erasure:
@@ -153,6 +172,10 @@ class RecordingStore:
         for copy in leftovers_of(self.key_file(recording)):
             overwrite_and_remove(copy)
         destroyed = overwrite_and_remove(self.key_file(recording))
+        archived = 0
+        if self._spool is not None:
+            archived = len(self._spool.facts(call, recording))
+            self._spool.order_erasure(call, recording)
         files = size = 0
         try:
             for path in self._files(call, recording):
@@ -163,7 +186,7 @@ class RecordingStore:
                 remove_if_empty(empty)
         except OSError as error:
             raise from_os_error(error, "erase", folder) from error
-        return Erasure(recording, destroyed, files, size)
+        return Erasure(recording, destroyed, files, size, archived)
 
     # Reading: needs no key.
 
@@ -171,21 +194,62 @@ class RecordingStore:
         """The segments on disk, by number, with the hash of what is there now; empty when there is no such recording.
 
         Start and samples come from the files' names (nothing else can be read without the key): after a crash the
-        ledger logs this as what was kept.
+        ledger logs this as what was kept. Those in the archive are as they were when they were sent.
         """
-        facts = [self._fact(path) for path in self._files(call, recording) if parse_segment_name(path.name)]
-        return sorted(facts, key=lambda fact: (fact.n, fact.start))
+        # The disk first, the archive's catalog after it: what is moved meanwhile is then seen once or twice, never not.
+        here = [self._fact(path) for path in self._files(call, recording) if parse_segment_name(path.name)]
+        facts = {(fact.n, fact.start): fact for fact in self._archived(call, recording)}
+        facts |= {(fact.n, fact.start): fact for fact in here if fact is not None}
+        return [facts[place] for place in sorted(facts)]
 
-    def _fact(self, path: Path) -> SegmentFact:
+    def _archived(self, call: str, recording: str) -> list[SegmentFact]:
+        return [] if self._spool is None else self._spool.facts(call, recording)
+
+    def in_archive(self, call: str, recording: str) -> int:
+        """How many segments the archive has."""
+        return len(self._archived(call, recording))
+
+    def reread(self, call: str, recording: str) -> StoredRecording:
+        """Like `stored`, with the hash of what the archive has now in place of what it had. Raises ArchiveError too."""
+        stored = self.stored(call, recording)
+        if self._archive is None:
+            return stored
+        here = {parse_segment_name(path.name) for path in self._files(call, recording)}
+        facts = [fact for fact in stored.segments if (fact.n, fact.start, fact.samples) in here]
+        known = {fact.n for fact in facts}
+        facts += [fact for fact in self._archive.inventory(call, recording) if fact.n not in known]
+        return replace(stored, segments=tuple(sorted(facts, key=lambda fact: (fact.n, fact.start))))
+
+    def read(self, call: str, recording: str, fact: SegmentFact) -> bytes:
+        """A sealed segment, from the disk or else from the archive. Raises VaultError (ArchiveError for the latter)."""
+        path = self.folder(call, recording) / segment_name(fact.n, fact.start, fact.samples)
+        try:
+            return path.read_bytes()
+        except FileNotFoundError as error:
+            if self._archive is None:
+                raise from_os_error(error, "read", path) from error
+            return self._archive.read(call, recording, fact)
+        except OSError as error:
+            raise from_os_error(error, "read", path) from error
+
+    def _fact(self, path: Path) -> SegmentFact | None:
         named = parse_segment_name(path.name)
         if named is None:
             raise VaultError("is not a segment", path)
         try:
             with path.open("rb") as file:
                 digest, size = hashlib.file_digest(file, "sha256").hexdigest(), os.fstat(file.fileno()).st_size
+        except FileNotFoundError as error:
+            if self._spool is None:
+                raise from_os_error(error, "read", path) from error
+            return None  # moved to the archive since it was listed
         except OSError as error:
             raise from_os_error(error, "read", path) from error
         return SegmentFact(*named, digest, size)
+
+    def local_files(self, call: str, recording: str) -> list[Path]:
+        """Every file in a recording's folder on this disk."""
+        return self._files(call, recording)
 
     def _files(self, call: str, recording: str) -> list[Path]:
         folder = self.folder(call, recording)
@@ -194,13 +258,21 @@ class RecordingStore:
     def stored(self, call: str, recording: str) -> StoredRecording:
         """What is on disk of one recording. Raises NotFound when neither files nor key are."""
         files, has_key = self._files(call, recording), self.key_file(recording).is_file()
-        if not has_key and not self.folder(call, recording).is_dir():
+        here = self.folder(call, recording).is_dir()
+        if not has_key and not here and not self.in_archive(call, recording):
             raise NotFound("no such recording", recording, "`ivr recording list` shows what there is")
         others = tuple(path.name for path in files if not parse_segment_name(path.name))
         return StoredRecording(call, recording, tuple(self.inventory(call, recording)), has_key, others)
 
     def ids(self) -> Iterator[tuple[str, str]]:
-        """(call, recording) of every folder, oldest id first. Opens no file."""
+        """(call, recording) of every folder, and of all that the archive has, oldest id first. Opens no file."""
+        if self._spool is None:
+            yield from self.local_ids()
+        else:
+            yield from sorted({*self.local_ids(), *self._spool.ids()})
+
+    def local_ids(self) -> Iterator[tuple[str, str]]:
+        """(call, recording) of every folder on this disk, oldest id first."""
         for call in sorted(self.recordings.iterdir()):
             if _ID.fullmatch(call.name) and call.is_dir():
                 for recording in sorted(call.iterdir()):
@@ -228,7 +300,7 @@ class RecordingStore:
                     found.append(recording)
                 else:
                     found += [path for path in recording.iterdir() if not parse_segment_name(path.name)]
-        return sorted(found)
+        return sorted([*found, *(self._spool.strays() if self._spool is not None else ())])
 
     def remove_leftovers(self, call: str, recording: str) -> list[str]:
         """Remove what a crash left of a recording that nobody is writing any more; the names that went.
