@@ -28,6 +28,7 @@ from ivr.ledger.catalogue import TYPES
 from ivr.ledger.schema import METADATA
 from ivr.node.settings import (
     Anchors,
+    Archive,
     Checkpoint,
     KeyFiles,
     Ledger,
@@ -47,7 +48,7 @@ from ivr.node.settings import (
 )  # fmt: skip
 
 SETTINGS: tuple[type[BaseModel], ...] = (
-    Settings, Sip, Media, Limits, Checkpoint, Ledger, Storage, KeyFiles, Retention, Anchors, TimestampAuthority,
+    Settings, Sip, Media, Limits, Checkpoint, Ledger, Storage, Archive, KeyFiles, Retention, Anchors, TimestampAuthority,
     WitnessService, Rights, Prompts, Metrics, Log, NodeFolder,
 )  # fmt: skip
 FLOWS: tuple[type[BaseModel], ...] = (

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """server.yaml: every setting with its meaning, unit and default. docs/reference/settings.md is generated from this."""
 
+from ivr.node.settings.archive import Archive
 from ivr.node.settings.groups import (
     Anchors,
     Checkpoint,
@@ -26,6 +27,7 @@ from ivr.node.settings.whole import FILE, Settings
 __all__ = [
     "FILE",
     "Anchors",
+    "Archive",
     "Checkpoint",
     "Codec",
     "Ipv4",

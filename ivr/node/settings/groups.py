@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from ivr.flow.duration import Duration, Period
 from ivr.flow.values import BesideFile, Language
 from ivr.flow.yamlfile import Node, Rules
+from ivr.node.settings.archive import Archive
 from ivr.node.settings.values import Codec, Ipv4, LogFormat, LogLevel, LogPersonal, Port, Region, Transport, no_repeats
 
 
@@ -132,6 +133,8 @@ class Storage(Node):
     """The folder of the secrets of personal fields; without its secret a field cannot be read. The ledger's alone."""
     min_free: Annotated[int, Ge(0)] = 256
     """Free space below which no recording is started, in megabytes; calls are then served unrecorded."""
+    archive: Archive | None = None
+    """Where recordings are moved to. Default: nowhere, they stay in their folder."""
 
     @property
     def url(self) -> str:
