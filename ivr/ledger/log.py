@@ -4,9 +4,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 from ivr.ledger.canonical import Json
+from ivr.ledger.database import Database
 from ivr.ledger.errors import LedgerFatal, LedgerMissing
 from ivr.ledger.event import Event, EventError, Signed, jws_hash, sign
 from ivr.ledger.ids import uuid7
@@ -65,13 +65,13 @@ class Log:
     @classmethod
     def create(
         cls,
-        path: Path,
+        place: Database,
         key: LedgerKey,
         pseudonym_key: bytes,
         personal: PersonalSettings = PersonalSettings(),  # noqa: B008 - frozen
     ) -> "Log":
         """A new log whose first events say so. Raises FileExistsError."""
-        store = Store.create(path, {"origin": key.vkey.name, "kid": key.kid})
+        store = Store.create(place, {"origin": key.vkey.name, "kid": key.kid})
         log = cls(store, key, pseudonym_key, personal=personal)
         log.append(
             [
@@ -85,14 +85,14 @@ class Log:
     @classmethod
     def open(
         cls,
-        path: Path,
+        place: Database,
         key: LedgerKey,
         pseudonym_key: bytes,
         clock: Callable[[], str] = utc_now,
         personal: PersonalSettings = PersonalSettings(),  # noqa: B008 - frozen
     ) -> "Log":
         """Continue a log. Raises LedgerMissing (absent, other key) or LedgerFatal (it is not what was signed)."""
-        store = Store.open(path)
+        store = Store.open(place)
         try:
             log = cls(store, key, pseudonym_key, clock, personal)
             log._recover()
@@ -139,9 +139,9 @@ class Log:
         self._handed_over = True
 
     @staticmethod
-    def is_signed_by(path: Path, kid: str) -> bool:
+    def is_signed_by(place: Database, kid: str) -> bool:
         """Whether this key is the one in force. Raises LedgerMissing, LedgerFatal."""
-        store = Store.open(path)
+        store = Store.open(place)
         try:
             return store.meta().get("kid") == kid
         finally:
@@ -149,7 +149,7 @@ class Log:
 
     def _commit(self, entries: Sequence[Entry], *, checkpoint: bool, heir: LedgerKey | None) -> list[Ack]:
         if self._handed_over:
-            raise LedgerFatal(f"{self._store.path}: this key was retired; open the log with the one that follows it")
+            raise LedgerFatal(f"{self._store.place}: this key was retired; open the log with the one that follows it")
         tree, prev, time = self._tree.copy(), self._prev, max(self._clock(), self._time)
         nodes: list[Node] = []
         rows: list[EventRow] = []
@@ -204,13 +204,13 @@ class Log:
         meta = self._store.meta()
         if meta.get("origin") != self._key.vkey.name or meta.get("kid") != self._key.kid:
             raise LedgerMissing(
-                f"{self._store.path} belongs to {meta.get('origin')} (key {meta.get('kid')}), "
+                f"{self._store.place} belongs to {meta.get('origin')} (key {meta.get('kid')}), "
                 f"the key on disk is {self._key.vkey.name} ({self._key.kid}). "
                 "If a rotation was interrupted, finish it with: ivr keys rotate"
             )
         sealed = self._store.newest_checkpoint()
         if sealed is None:
-            raise LedgerFatal(f"{self._store.path} holds no checkpoint: it was changed, run: ivr log verify")
+            raise LedgerFatal(f"{self._store.place} holds no checkpoint: it was changed, run: ivr log verify")
         self._tree = self._trusted_tree(sealed)
         self._checkpointed = sealed.size
         # One event before the checkpoint too: its hash is what the first one after it is chained to.
@@ -218,11 +218,11 @@ class Log:
             event = self._verified(row)
             if row.seq >= sealed.size:
                 if row.seq != self._tree.size or event.prev != self._prev:
-                    raise LedgerFatal(f"{self._store.path}: event {row.seq} is not chained to the one before it")
+                    raise LedgerFatal(f"{self._store.place}: event {row.seq} is not chained to the one before it")
                 self._tree.append(row.leaf)
             self._prev, self._time = jws_hash(row.jws.encode()), event.time
         if self._prev is None:
-            raise LedgerFatal(f"{self._store.path}: event {sealed.size - 1} is missing, run: ivr log verify")
+            raise LedgerFatal(f"{self._store.place}: event {sealed.size - 1} is missing, run: ivr log verify")
         self._complete_nodes()
 
     def _complete_nodes(self) -> None:
@@ -232,7 +232,7 @@ class Log:
         tree = Frontier.empty()
         nodes = [node for leaf in self._store.leaves(0, self._tree.size) for node in append_leaf(tree, leaf)]
         if tree.root() != self._tree.root():
-            raise LedgerFatal(f"{self._store.path}: the stored leaves are not those of the tree; run: ivr log verify")
+            raise LedgerFatal(f"{self._store.place}: the stored leaves are not those of the tree; run: ivr log verify")
         self._store.replace_nodes(nodes)
 
     def _trusted_tree(self, sealed: CheckpointRow) -> Frontier:
@@ -240,9 +240,9 @@ class Log:
             checkpoint = open_checkpoint(sealed.note, self._key.vkey)
             tree = Frontier.from_bytes(sealed.size, sealed.frontier)
         except (NoteError, ValueError) as error:
-            raise LedgerFatal(f"{self._store.path}: checkpoint {sealed.size}: {error}") from None
+            raise LedgerFatal(f"{self._store.place}: checkpoint {sealed.size}: {error}") from None
         if (checkpoint.size, checkpoint.root) != (sealed.size, tree.root()):
-            raise LedgerFatal(f"{self._store.path}: checkpoint {sealed.size} is not of this tree")
+            raise LedgerFatal(f"{self._store.place}: checkpoint {sealed.size} is not of this tree")
         return tree
 
     def _verified(self, row: EventRow) -> Event:
@@ -250,9 +250,9 @@ class Log:
         try:
             event = self._ring.verify(jws)
         except EventError as error:
-            raise LedgerFatal(f"{self._store.path}: event {row.seq}: {error}; run: ivr log verify") from None
+            raise LedgerFatal(f"{self._store.place}: event {row.seq}: {error}; run: ivr log verify") from None
         if event.seq != row.seq or leaf_hash(jws) != row.leaf:
-            raise LedgerFatal(f"{self._store.path}: event {row.seq} is not the one that was signed there")
+            raise LedgerFatal(f"{self._store.place}: event {row.seq} is not the one that was signed there")
         return event
 
 

@@ -7,27 +7,31 @@ apart, so that it can be deleted without touching evidence.
 
 from sqlalchemy import BigInteger, Column, ForeignKey, Index, LargeBinary, MetaData, Table, Text
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""The newest revision in ivr.ledger.migrations; `meta` says which one a database has."""
+
+# Order and ranges of text are those of its bytes on both engines, whatever the language of the server.
+_TEXT = Text().with_variant(Text(collation="C"), "postgresql")
 
 METADATA = MetaData()
 
 META = Table(
     "meta",
     METADATA,
-    Column("name", Text, primary_key=True),
-    Column("value", Text, nullable=False),
+    Column("name", _TEXT, primary_key=True),
+    Column("value", _TEXT, nullable=False),
 )
 
 EVENTS = Table(
     "events",
     METADATA,
     Column("seq", BigInteger, primary_key=True, autoincrement=False),
-    Column("id", Text, nullable=False, unique=True),
-    Column("call", Text),
-    Column("recording", Text),
-    Column("type", Text, nullable=False),
-    Column("time", Text, nullable=False),
-    Column("jws", Text, nullable=False),
+    Column("id", _TEXT, nullable=False, unique=True),
+    Column("call", _TEXT),
+    Column("recording", _TEXT),
+    Column("type", _TEXT, nullable=False),
+    Column("time", _TEXT, nullable=False),
+    Column("jws", _TEXT, nullable=False),
     Column("leaf", LargeBinary(32), nullable=False),
 )
 Index("events_call", EVENTS.c.call, EVENTS.c.seq)
@@ -38,9 +42,9 @@ DISCLOSURES = Table(
     "disclosures",
     METADATA,
     Column("seq", BigInteger, ForeignKey(EVENTS.c.seq), primary_key=True),
-    Column("digest", Text, primary_key=True),
-    Column("name", Text, nullable=False),
-    Column("text", Text, nullable=False),
+    Column("digest", _TEXT, primary_key=True),
+    Column("name", _TEXT, nullable=False),
+    Column("text", _TEXT, nullable=False),
 )
 
 # The frontier makes a start independent of the log's length; it is checked against the signed root before use.
@@ -48,13 +52,13 @@ CHECKPOINTS = Table(
     "checkpoints",
     METADATA,
     Column("size", BigInteger, primary_key=True, autoincrement=False),
-    Column("time", Text, nullable=False),
+    Column("time", _TEXT, nullable=False),
     Column("root", LargeBinary(32), nullable=False),
-    Column("note", Text, nullable=False),
+    Column("note", _TEXT, nullable=False),
     Column("frontier", LargeBinary, nullable=False),
 )
 
-# Derived from the leaves, so that a proof need not read them all; a log that has none of them gets them at its start.
+# Derived from the leaves, so that a proof need not read them all; the ledger fills it where it falls short (schema 2).
 NODES = Table(
     "nodes",
     METADATA,
@@ -66,7 +70,7 @@ NODES = Table(
 PSEUDONYMS = Table(
     "pseudonyms",
     METADATA,
-    Column("hmac", Text, primary_key=True),
+    Column("hmac", _TEXT, primary_key=True),
     Column("seq", BigInteger, ForeignKey(EVENTS.c.seq), primary_key=True),
-    Column("name", Text, primary_key=True),
+    Column("name", _TEXT, primary_key=True),
 )

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Durable storage of the log. One writer; a write that returned has reached the disk (WAL, synchronous=FULL)."""
+"""Durable storage of the log, in SQLite or PostgreSQL. One writer; a write that returned has reached the disk."""
 
-import fcntl
-import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,10 +8,11 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, delete, event, func, insert, or_, select, update
+from sqlalchemy import Connection, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
-from sqlalchemy.pool import StaticPool
 
+from ivr.ledger.database import Database, Postgres
+from ivr.ledger.engines import Engines, open_engines
 from ivr.ledger.errors import LedgerConflict, LedgerFatal, LedgerMissing
 from ivr.ledger.nodes import Node
 from ivr.ledger.schema import (
@@ -21,14 +20,10 @@ from ivr.ledger.schema import (
     DISCLOSURES,
     EVENTS,
     META,
-    METADATA,
     NODES,
     PSEUDONYMS,
     SCHEMA_VERSION,
 )
-
-# Deleted disclosures are overwritten, not only unlinked from their page: erasure means gone.
-_PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "foreign_keys=ON", "busy_timeout=5000")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,53 +92,51 @@ class CheckpointRow:
 
 
 class Store:
-    """The open database: one thread writes, another may read. A second process is refused by a lock file."""
+    """The open database: one thread writes, another may read. A second process is refused by a lock."""
 
-    def __init__(self, path: Path, lock: int) -> None:
-        self.path = path
-        self._engine = _engine(path)
-        self._reader = _engine(path)
+    def __init__(self, place: Database, engines: Engines) -> None:
+        self.place = place
+        self._engines = engines
         self._guard = Lock()
-        self._lock = lock
 
     @classmethod
-    def create(cls, path: Path, meta: dict[str, str]) -> "Store":
-        """A new, empty database (0600). Raises FileExistsError when anything is there already."""
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-        store = cls(path, _lock(path))
-        with store._engine.begin() as connection:
-            METADATA.create_all(connection)
-            connection.execute(
-                insert(META),
-                [{"name": "schema", "value": str(SCHEMA_VERSION)}]
-                + [{"name": name, "value": value} for name, value in meta.items()],
-            )
-        return store
+    def create(cls, place: Database, meta: Mapping[str, str]) -> "Store":
+        """A new, empty database: a file (0600) or a schema. Raises FileExistsError when anything is there already."""
+        # Alembic is loaded to make or change tables only; a ledger that runs does without.
+        from ivr.ledger.create import create_file, create_schema
+
+        if isinstance(place, Postgres):
+            create_schema(place, meta)
+        else:
+            create_file(place, meta)
+        return cls(place, open_engines(place))
 
     @classmethod
-    def open(cls, path: Path) -> "Store":
+    def open(cls, place: Database) -> "Store":
         """Open what `create` made; never creates. Raises LedgerMissing, or LedgerFatal when it cannot be read."""
-        if not path.is_file():
-            raise LedgerMissing(f"the log {path} is not there; it is made once with: ivr init DIR")
-        store = cls(path, _lock(path))
+        if isinstance(place, Path) and not place.is_file():
+            raise LedgerMissing(f"the log {place} is not there; it is made once with: ivr init DIR")
+        store = cls(place, open_engines(place))
         try:
-            version = store.meta().get("schema")
-        except LedgerFatal:
+            store._check_schema()
+        except BaseException:
             store.close()
             raise
-        if version != str(SCHEMA_VERSION):
-            store.close()
-            raise LedgerMissing(f"{path} has schema {version}, this program reads {SCHEMA_VERSION}")
-        store._add_tables()
         return store
 
-    def _add_tables(self) -> None:
-        # Tables of derived data that came after a log was made; they are filled by whoever derives it.
-        try:
-            METADATA.create_all(self._engine)
-        except (SQLAlchemyError, sqlite3.Error) as error:
-            self.close()
-            raise LedgerFatal(f"{self.path} cannot be written: {_cause(error)}") from error
+    def _check_schema(self) -> None:
+        version = self.meta().get("schema", "")
+        if version == str(SCHEMA_VERSION):
+            return
+        if version.isdecimal() and int(version) < SCHEMA_VERSION:
+            what = "it is older: make a backup, then run: ivr db upgrade"
+        else:
+            what = "a newer program made it: use that one"
+        raise LedgerMissing(f"{self.place} has schema {version}, this program reads {SCHEMA_VERSION}; {what}")
+
+    def check(self) -> None:
+        """Raises LedgerFatal when nothing could be written any more. From any thread; never waits."""
+        self._engines.check()
 
     def meta(self) -> dict[str, str]:
         """What was written at creation: schema, origin, key id."""
@@ -248,7 +241,7 @@ class Store:
     ) -> None:
         """All of it in one transaction, on disk when this returns. Raises LedgerFatal: then stop."""
         try:
-            with self._engine.begin() as connection:
+            with self._engines.writing() as connection:
                 _insert(connection, EVENTS, events)
                 _insert(connection, DISCLOSURES, disclosures)
                 _insert(connection, PSEUDONYMS, pseudonyms)
@@ -258,31 +251,29 @@ class Store:
                 for name, value in (meta or {}).items():
                     connection.execute(update(META).where(META.c.name == name).values(value=value))
         except IntegrityError as error:
-            raise LedgerConflict(f"{self.path}: {_cause(error)}") from None
+            raise _refused(error, self.place) from None
         except (SQLAlchemyError, sqlite3.Error, OSError) as error:
-            raise LedgerFatal(f"{self.path} cannot be written: {_cause(error)}") from error
+            raise LedgerFatal(f"{self.place} cannot be written: {_cause(error)}") from error
 
     def replace_nodes(self, nodes: Sequence[Node]) -> None:
         """Put these subtree hashes in the place of all that are stored. Raises LedgerFatal."""
         try:
-            with self._engine.begin() as connection:
+            with self._engines.writing() as connection:
                 connection.execute(delete(NODES))
                 _insert(connection, NODES, nodes)
         except (SQLAlchemyError, sqlite3.Error, OSError) as error:
-            raise LedgerFatal(f"{self.path} cannot be written: {_cause(error)}") from error
+            raise LedgerFatal(f"{self.place} cannot be written: {_cause(error)}") from error
 
     def close(self) -> None:
         """Release the database and its lock."""
-        self._reader.dispose()
-        self._engine.dispose()
-        os.close(self._lock)
+        self._engines.close()
 
     def _read(self, query: Any) -> Sequence[Any]:
         try:
-            with self._guard, self._reader.connect() as connection:
+            with self._guard, self._engines.reader.connect() as connection:
                 return connection.execute(query).all()
         except (SQLAlchemyError, sqlite3.Error) as error:
-            raise LedgerFatal(f"{self.path} cannot be read: {_cause(error)}") from error
+            raise LedgerFatal(f"{self.place} cannot be read: {_cause(error)}") from error
 
 
 def _insert(connection: Connection, table: Any, rows: Sequence[Any]) -> None:
@@ -306,34 +297,14 @@ def _parts(values: Sequence[int], size: int = 500) -> Iterator[Sequence[int]]:
         yield values[start : start + size]
 
 
-def _engine(path: Path) -> Engine:
-    # mode=rw: SQLite itself must not create a database that is not there.
-    address = f"file:{str(path.absolute()).replace('%', '%25').replace('?', '%3f').replace('#', '%23')}?mode=rw"
-
-    def connect() -> sqlite3.Connection:
-        return sqlite3.connect(address, uri=True, check_same_thread=False)
-
-    engine = create_engine("sqlite://", creator=connect, poolclass=StaticPool)
-
-    @event.listens_for(engine, "connect")
-    def _set(connection: sqlite3.Connection, _record: object) -> None:
-        for pragma in _PRAGMAS:
-            connection.execute(f"PRAGMA {pragma}")
-
-    return engine
-
-
-def _lock(path: Path) -> int:
-    """Two writers would fork the log. The kernel drops the lock with its process, so a crash leaves none behind."""
-    lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(lock)
-        raise LedgerMissing(f"{path} is in use by another ledger process: stop that one first") from None
-    return lock
+def _refused(error: IntegrityError, place: Database) -> LedgerConflict | LedgerFatal:
+    """An id that is there already is the event's own mistake; a place that is taken means that somebody else writes."""
+    cause = _cause(error)
+    if "events.id" in cause or "events_id_key" in cause:
+        return LedgerConflict(f"{place}: {cause}")
+    return LedgerFatal(f"{place} was changed by somebody else: {cause}")
 
 
 def _cause(error: BaseException) -> str:
     original = getattr(error, "orig", None)
-    return str(original or error)
+    return " ".join(str(original or error).split())
