@@ -41,6 +41,8 @@ class Check(StrEnum):
     """The log says that a recording was erased, and files of it are there."""
     RECORDING = "recording"
     """What the events say of a recording contradicts itself."""
+    NODES = "nodes"
+    """The logs of two nodes have their name, a signing key or a call in common."""
 
 
 @dataclass(frozen=True, slots=True)

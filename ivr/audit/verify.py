@@ -50,17 +50,22 @@ def verify_log(
     vkey: VKey,
     kept: Sequence[Kept] = (),
     on_progress: Callable[[int, int], None] = lambda _done, _all: None,
+    on_call: Callable[[str], None] = lambda _call: None,
 ) -> Report:
-    """Check the whole log. Raises SourceError when it cannot be read; what does not hold is in the report."""
-    return _Verifier(source, vkey, kept).run(on_progress)
+    """Check the whole log. Raises SourceError when it cannot be read; what does not hold is in the report.
+
+    `on_call` is told the id of every call that it has.
+    """
+    return _Verifier(source, vkey, kept, on_call).run(on_progress)
 
 
 class _Verifier:
     """The state of one pass."""
 
-    def __init__(self, source: Source, vkey: VKey, kept: Sequence[Kept]) -> None:
+    def __init__(self, source: Source, vkey: VKey, kept: Sequence[Kept], on_call: Callable[[str], None]) -> None:
         self._source = source
         self._vkey = vkey
+        self._on_call = on_call
         self._keys = TrustedKeys(source, vkey)
         self._report = Report(vkey.name)
         self._tree = Frontier.empty()
@@ -113,6 +118,7 @@ class _Verifier:
             self._find(Check.KEY, wrong, row)
         if event.type == "call.received":
             self._report.calls += 1
+            self._on_call(event.call or "")
         self._report.recordings.note(event)
 
     def _place(self, row: EventRow) -> None:

@@ -39,6 +39,10 @@ class WrongKey(Exception):
     """The log of a node is not the one that was configured."""
 
 
+TROUBLE = (FileError, LedgerError, NoteError, EventError, SourceError, VaultError, RightsError, WrongKey, OSError)
+"""What keeps one node from answering; the others are asked all the same."""
+
+
 @dataclass(frozen=True, slots=True)
 class OneNode:
     """A node that can be asked. `key` is the first of its log; the one that was configured where one was."""
@@ -92,9 +96,7 @@ def ask(folder: Path, work: Callable[[OneNode], T], enough: Callable[[T], bool] 
             asked.strangers[node.name] = str(error)
         except AlreadyDone as error:
             asked.before[node.name] = str(error)
-        except (
-            FileError, LedgerError, NoteError, EventError, SourceError, VaultError, RightsError, WrongKey, OSError
-        ) as error:  # fmt: skip
+        except TROUBLE as error:
             asked.missing[node.name] = str(error)
         else:
             asked.answers[node.name] = answer
