@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ivr.vault.archived import Archive
 from ivr.vault.durable import remove_durably, remove_if_empty
-from ivr.vault.errors import ArchiveError, VaultError, from_os_error
+from ivr.vault.errors import ArchiveAway, ArchiveError, VaultError, from_os_error
 from ivr.vault.pack import PACK_BYTES, build_pack, pack_name
 from ivr.vault.segments import SegmentFact, parse_segment_name, segment_name
 from ivr.vault.spool import Pack
@@ -38,6 +38,7 @@ class Round:
     erased: int = 0
     objects_removed: int = 0
     error: VaultError | None = None
+    away: bool = False
     failed: list[str] = field(default_factory=list)
 
 
@@ -55,15 +56,15 @@ class Archiver:
     def __init__(self, store: RecordingStore, archive: Archive, pace: Pace, is_over: Callable[[str], bool]) -> None:
         self._store, self._archive, self._spool = store, archive, archive.spool
         self._pace, self._is_over = pace, is_over
+        self._stopped: Callable[[], bool] = lambda: False
         self._counting = threading.Lock()  # the counts of a round
 
-    def round(self, now: float) -> Round:
+    def round(self, now: float, stopped: Callable[[], bool] = lambda: False) -> Round:
         """Look at everything once: erasures first. Raises nothing that a later round can make good."""
         done = Round()
+        self._stopped = stopped
         for ordered in self._spool.erasures():
             self._guarded(done, ordered.recording, partial(self._erase, ordered.call, ordered.recording, done))
-            if isinstance(done.error, ArchiveError):
-                return done
         with ThreadPoolExecutor(AT_ONCE, "archive") as pool:
             waits = [
                 pool.submit(self._guarded, done, recording, partial(self._move, call, recording, now, done))
@@ -74,13 +75,14 @@ class Archiver:
         return done
 
     def _guarded(self, done: Round, name: str, work: Callable[[], None]) -> None:
-        # An archive that is away is asked once a round, not once a recording.
-        if isinstance(done.error, ArchiveError):
+        # An archive that is away is asked once a round, not once a recording. One that refuses may refuse this alone.
+        if self._stopped() or done.away:
             return
         try:
             work()
         except VaultError as error:
             with self._counting:
+                done.away = done.away or isinstance(error, ArchiveAway)
                 done.error = done.error or error
                 done.failed.append(name)
 

@@ -26,8 +26,8 @@ class Archive(Node):
     ca: BesideFile | None = None
     """The certificates (PEM) to check the endpoint's by. Default: those of the certifi package."""
     plain_http: bool = False
-    """Whether the endpoint may be http://, at a private address. Audio is sealed anyway, but whoever is on the way could
-    drop or replay requests."""
+    """Whether the endpoint may be http://, at a private address. Audio is sealed anyway, but whoever is on the way
+    could drop or replay requests."""
     folder: BesideFile = Path("data/archive")
     """The folder that knows what is where, and what must still be removed. Back it up with the recordings."""
     settle: Duration = Duration(120_000)
@@ -35,8 +35,8 @@ class Archive(Node):
     keep: Duration = Duration(0)
     """How long it stays here after that too, for listening without the archive."""
     spool_max: Annotated[int, Ge(1)] = 10_000
-    """When more than this waits on the disk, in megabytes, `ivr archive status` raises an alarm. Recording goes on until
-    `min_free` is reached."""
+    """When more than this waits on the disk, in megabytes, `ivr archive status` raises an alarm. Recording goes on
+    until `min_free` is reached."""
     late: Duration = Duration(3_600_000)
     """When anything waits longer than this, recording or erasure, `ivr archive status` raises an alarm."""
 
