@@ -18,6 +18,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "log": ("ivr.cli.log_commands", "Show, verify, replay, prove and export the log."),
     "call": ("ivr.cli.call", "List calls and read one as a timeline."),
     "recording": ("ivr.cli.recording", "List, show and export recordings."),
+    "archive": ("ivr.cli.archive", "Move recordings to a shared store; show what waits."),
     "keys": ("ivr.cli.keys", "Show the keys that sign and those that seal; rotate the signing key."),
     "retention": ("ivr.cli.retention", "Plan and apply retention."),
     "subject": ("ivr.cli.subject", "Find, take in, answer and close people's requests."),

@@ -11,12 +11,12 @@ from ivr.cli.all_nodes import all_nodes_option, ask, tell, with_keys
 from ivr.cli.rights_common import by_person, json_option, known, ledger, told
 from ivr.ledger.query import LogReader
 from ivr.ledger.tool import LedgerTool
+from ivr.node.archive import vault_of
 from ivr.node.settings import Settings
 from ivr.rights.erase import Receipt, Target, erase, of_call, of_recording, of_subject
 from ivr.rights.identity import Known
 from ivr.rights.requests import search
 from ivr.rights.view import look
-from ivr.vault.store import RecordingStore
 
 
 @click.command()
@@ -48,7 +48,7 @@ def command(
 
     def erased(settings: Settings) -> Receipt:
         who = known(settings, identity)
-        store = RecordingStore(settings.storage.recordings, settings.storage.keystore, None)
+        store = vault_of(settings)
         with ledger(settings, who, "erase") as tool, LogReader(settings.storage.database) as log:
             target = _target(log, tool, who, recording, call, number)
             return erase(log, store, tool, who, target, why=reason, now=datetime.now(UTC))

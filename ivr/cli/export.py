@@ -29,6 +29,7 @@ from ivr.ledger.event import EventError
 from ivr.ledger.keyring import KeyRing
 from ivr.ledger.note import NoteError
 from ivr.ledger.tool import LedgerTool
+from ivr.node.archive import vault_of
 from ivr.node.load import load
 from ivr.node.settings import Settings
 from ivr.rights.announce import announce
@@ -38,7 +39,6 @@ from ivr.vault.durable import write_durably
 from ivr.vault.errors import Damaged, VaultError
 from ivr.vault.export import wav
 from ivr.vault.open import OpenRecording
-from ivr.vault.store import RecordingStore
 from media.cache import text_sha256
 
 _File = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -266,7 +266,7 @@ def _opened(asked: _Asked, facts: Facts, export: str | None) -> Iterator[tuple[R
         return
     settings = Settings.load(asked.folder)
     person = identify(asked.identity, settings.keys.people)
-    store = RecordingStore(settings.storage.recordings, settings.storage.keystore, None)
+    store = vault_of(settings, reading=True)
     for one in facts.recordings:
         if one.spans and not one.erased:
             with LedgerTool(settings.ledger.socket, "ivr call", person.signer) as tool:

@@ -16,11 +16,11 @@ from ivr.flow.place import FileError
 from ivr.ledger.errors import LedgerError
 from ivr.ledger.note import NoteError
 from ivr.ledger.service import Access, ServiceSettings, run_ledger
+from ivr.node.archive import vault_of
 from ivr.node.logs import set_up_logs
 from ivr.node.process import run_process
 from ivr.node.settings import Settings
 from ivr.vault.errors import VaultError
-from ivr.vault.store import RecordingStore
 
 
 @click.command()
@@ -48,7 +48,7 @@ def _access(group: str | None) -> Access:
 
 
 async def _run(settings: Settings, access: Access, stop: asyncio.Event, on_ready: Callable[[], None]) -> None:
-    store = RecordingStore(settings.storage.recordings, settings.storage.keystore, None)
+    store = vault_of(settings)
 
     def inventory(call: str, recording: str) -> list[Mapping[str, Any]]:
         # Asked only when nobody writes this recording any more: what a crash left half written goes first.

@@ -12,10 +12,10 @@ import click
 from ivr.cli.all_nodes import all_nodes_option, ask, tell, with_keys
 from ivr.cli.rights_common import config_option, json_option, ledger, told
 from ivr.ledger.query import LogReader
+from ivr.node.archive import vault_of
 from ivr.node.settings import Settings
 from ivr.rights.retention import Applied, Clocks, Item, plan, run
 from ivr.rights.view import event_time
-from ivr.vault.store import RecordingStore
 
 
 @click.group()
@@ -90,7 +90,7 @@ def run_command(all_nodes: bool, folder: Path, as_json: bool) -> None:
 
 
 def _applied(settings: Settings) -> Applied:
-    store = RecordingStore(settings.storage.recordings, settings.storage.keystore, None)
+    store = vault_of(settings)
     with ledger(settings, None, "retention") as tool, LogReader(settings.storage.database) as log:
         return run(log, store, tool, clocks(settings), datetime.now(UTC))
 

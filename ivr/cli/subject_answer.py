@@ -16,6 +16,7 @@ from ivr.cli.rights_common import by_person, json_option, known, ledger, told
 from ivr.flow.library import Library
 from ivr.ledger.note import VKey
 from ivr.ledger.query import LogReader
+from ivr.node.archive import vault_of
 from ivr.node.settings import Settings
 from ivr.rights.erase import Receipt, erase, of_calls, of_subject
 from ivr.rights.errors import AlreadyDone, RightsError
@@ -24,7 +25,6 @@ from ivr.rights.package import FORMATS, gather, write_package
 from ivr.rights.requests import Outcome, close_request, find_request, search
 from ivr.rights.texts import LANGUAGES, load_texts
 from ivr.rights.view import Request, look
-from ivr.vault.store import RecordingStore
 
 _NewFile = click.Path(dir_okay=False, path_type=Path)
 
@@ -55,7 +55,7 @@ def package(
 
     def packed(settings: Settings, output: Path) -> str:
         who = known(settings, identity)
-        store = RecordingStore(settings.storage.recordings, settings.storage.keystore, None)
+        store = vault_of(settings, reading=True)
         with (
             ledger(settings, who, "package") as tool,
             LogReader(settings.storage.database, field_opener(settings)) as log,
@@ -126,7 +126,7 @@ def erase_command(request_id: str, all_nodes: bool, identity: Path, reason: str,
 
     def erased(settings: Settings) -> Receipt:
         who = known(settings, identity)
-        store = RecordingStore(settings.storage.recordings, settings.storage.keystore, None)
+        store = vault_of(settings)
         with (
             ledger(settings, who, "erase") as tool,
             LogReader(settings.storage.database, field_opener(settings)) as log,

@@ -232,8 +232,13 @@ _ALL = [
     ),
     _type(
         "recording.erased",
-        "key and files of a recording are gone",
-        {**_RECORDING, **_REASON, "segments": "number of segment files removed"},
+        "the key of a recording is destroyed, and its files on the machine are gone",
+        {
+            **_RECORDING,
+            **_REASON,
+            "segments": "number of segment files removed from the machine",
+            "archived": "where there is an archive: segments it had, which nothing opens; their removal was ordered",
+        },
     ),
     # -- bridge --
     _type("bridge.started", "the parties hear each other", {**_PARTY, "codec": "codec of the agent's leg"}),

@@ -112,6 +112,8 @@ def erase_recording(
     began = parse_time(call.received.time if call else recording.started)
     at_ms = max(0, int((now - began).total_seconds() * 1000))
     data: dict[str, Json] = {"at_ms": at_ms, "recording": recording.id, "reason": reason, "segments": erasure.files}
+    if erasure.archived:
+        data["archived"] = erasure.archived
     tool.append("recording.erased", call=recording.call, data=data)
 
 
