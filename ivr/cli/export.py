@@ -266,7 +266,7 @@ def _opened(asked: _Asked, facts: Facts, export: str | None) -> Iterator[tuple[R
         return
     settings = Settings.load(asked.folder)
     person = identify(asked.identity, settings.keys.people)
-    store = vault_of(settings, reading=True)
+    store = vault_of(settings)
     for one in facts.recordings:
         if one.spans and not one.erased:
             with LedgerTool(settings.ledger.socket, "ivr call", person.signer) as tool:

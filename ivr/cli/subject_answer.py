@@ -55,7 +55,7 @@ def package(
 
     def packed(settings: Settings, output: Path) -> str:
         who = known(settings, identity)
-        store = vault_of(settings, reading=True)
+        store = vault_of(settings)
         with (
             ledger(settings, who, "package") as tool,
             LogReader(settings.storage.database, field_opener(settings)) as log,

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache, partial
 from typing import Any
 
 from ivr.ledger.keyring import KeyRing
@@ -32,9 +33,11 @@ BACKOFF_S = (5.0, 15.0, 60.0, 300.0)
 _OVER_MARGIN_S = 600.0
 
 
-def vault_of(settings: Settings, *, writing: bool = False, reading: bool = False) -> RecordingStore:
-    """The vault of a server. `writing`: new recordings can be made. `reading`: from the archive too, which needs its
-    credentials; without it, what is there is listed all the same. Raises VaultError."""
+def vault_of(settings: Settings, *, writing: bool = False) -> RecordingStore:
+    """The vault of a server; `writing`: new recordings can be made. Raises VaultError.
+
+    What is in its archive is listed without asking it; credentials are needed when something there is read.
+    """
     storage = settings.storage
     there = storage.archive
     return RecordingStore(
@@ -43,7 +46,7 @@ def vault_of(settings: Settings, *, writing: bool = False, reading: bool = False
         settings.keys.recipients if writing else None,
         min_free_bytes=storage.min_free * 1_000_000,
         spool=Spool(there.folder) if there else None,
-        archive=open_archive(settings) if there and reading else None,
+        archive=cache(partial(open_archive, settings)) if there else None,
     )
 
 

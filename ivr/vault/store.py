@@ -8,7 +8,7 @@ its key, and a backup of the key store brings it back.
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -79,12 +79,12 @@ class RecordingStore:
         *,
         min_free_bytes: int = MIN_FREE_BYTES,
         spool: Spool | None = None,
-        archive: Archive | None = None,
+        archive: Callable[[], Archive] | None = None,
     ) -> None:
         """Without `recipients` the store can be read and erased from, but no recording can be made.
 
-        With `spool` segments may be in an archive too: they are listed, and erasures ordered, without asking it. With
-        `archive` they can be read as well.
+        With `spool` segments may be in an archive too: they are listed, and erasures ordered, without asking it.
+        `archive` is called when one of them is read.
 
         Raises VaultError when a folder is missing, KeyFileError when the recipients cannot be used.
         """
@@ -94,8 +94,7 @@ class RecordingStore:
         self.recordings, self.keystore = recordings, keystore
         self._recipients = load_recipients(recipients) if isinstance(recipients, Path) else recipients
         self._min_free = min_free_bytes
-        self._spool = archive.spool if archive is not None else spool
-        self._archive = archive
+        self._spool, self._archive = spool, archive
 
     def folder(self, call: str, recording: str) -> Path:
         """Where a recording's segments are. Raises VaultError for anything that is not a pair of UUIDs."""
@@ -212,12 +211,12 @@ class RecordingStore:
     def reread(self, call: str, recording: str) -> StoredRecording:
         """Like `stored`, with the hash of what the archive has now in place of what it had. Raises ArchiveError too."""
         stored = self.stored(call, recording)
-        if self._archive is None:
-            return stored
         here = {parse_segment_name(path.name) for path in self._files(call, recording)}
         facts = [fact for fact in stored.segments if (fact.n, fact.start, fact.samples) in here]
+        if self._archive is None or len(facts) == len(stored.segments):
+            return stored
         known = {fact.n for fact in facts}
-        facts += [fact for fact in self._archive.inventory(call, recording) if fact.n not in known]
+        facts += [fact for fact in self._archive().inventory(call, recording) if fact.n not in known]
         return replace(stored, segments=tuple(sorted(facts, key=lambda fact: (fact.n, fact.start))))
 
     def read(self, call: str, recording: str, fact: SegmentFact) -> bytes:
@@ -228,7 +227,7 @@ class RecordingStore:
         except FileNotFoundError as error:
             if self._archive is None:
                 raise from_os_error(error, "read", path) from error
-            return self._archive.read(call, recording, fact)
+            return self._archive().read(call, recording, fact)
         except OSError as error:
             raise from_os_error(error, "read", path) from error
 
