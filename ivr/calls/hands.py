@@ -15,6 +15,7 @@ from ivr.ledger.permit import PermitError, verify_permit
 from ivr.sip.recorder import RecorderError
 from ivr.vault.errors import VaultError
 from ivr.vault.segments import SegmentFact
+from ivr.vault.store import Erasure
 from ivr.vault.writer import RecordingSummary
 
 if TYPE_CHECKING:
@@ -223,10 +224,7 @@ class CallHands:
             erased=erased,
         )
         if summary is not None and summary.erasure is not None:
-            session.note(
-                "recording.erased",
-                {"recording": recording, "reason": reason, "segments": summary.erasure.files},
-            )
+            session.note("recording.erased", _erased(recording, reason, summary.erasure))
         elif erase:
             self.erase_recording(number)
 
@@ -239,10 +237,7 @@ class CallHands:
             if stopping := self._stopping.get(number):
                 await stopping.wait()  # its last segment may still be on the way to the disk
             erasure = await asyncio.to_thread(session.services.store.erase, session.call, recording)
-            session.note(
-                "recording.erased",
-                {"recording": recording, "reason": "withdrawn", "segments": erasure.files},
-            )
+            session.note("recording.erased", _erased(recording, "withdrawn", erasure))
 
         self._spawn(erase())
 
@@ -255,6 +250,11 @@ class CallHands:
         """Waits until nothing is being spoken or written any more."""
         while self._tasks:
             await asyncio.wait(self._tasks)
+
+
+def _erased(recording: str, reason: str, erasure: Erasure) -> dict[str, Any]:
+    data: dict[str, Any] = {"recording": recording, "reason": reason, "segments": erasure.files}
+    return {**data, "archived": erasure.archived} if erasure.archived else data
 
 
 def _segment(fact: SegmentFact) -> dict[str, object]:

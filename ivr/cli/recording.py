@@ -19,6 +19,7 @@ from ivr.ledger.errors import LedgerError
 from ivr.ledger.keyring import KeyRing
 from ivr.ledger.note import NoteError
 from ivr.ledger.tool import LedgerTool
+from ivr.node.archive import vault_of
 from ivr.node.settings import Settings
 from ivr.rights.announce import announce
 from ivr.rights.errors import RightsError
@@ -49,8 +50,7 @@ class _Vault:
     @classmethod
     def of(cls, folder: Path) -> "_Vault":
         settings = Settings.load(folder)
-        store = RecordingStore(settings.storage.recordings, settings.storage.keystore, None)
-        return cls(store, settings.storage.database, KeyRing.read(settings.keys.ledger_public))
+        return cls(vault_of(settings), settings.storage.database, KeyRing.read(settings.keys.ledger_public))
 
     def logged(self, recording: str) -> Logged | None:
         return logged(self.database, self.keys, recording)
@@ -87,7 +87,7 @@ def command() -> None:
 @config_option
 @json_option
 def list_(folder: Path, as_json: bool) -> None:
-    """List the recordings on disk, oldest first. Needs no key."""
+    """List the recordings on disk and in the archive, oldest first. Needs no key, and asks the archive nothing."""
     with _told():
         vault = _Vault.of(folder)
         rows = [_facts(vault, vault.store.stored(call, recording)) for call, recording in vault.store.ids()]
@@ -126,7 +126,7 @@ def show(recording_id: str, identity: Path | None, reason: str | None, folder: P
         raise click.UsageError("--identity opens a recording: say why with --reason")
     with _told():
         vault = _Vault.of(folder)
-        stored = vault.store.stored(*vault.store.find(recording_id))
+        stored = vault.store.reread(*vault.store.find(recording_id))
         facts = _facts(vault, stored)
         told = vault.logged(stored.recording)
         findings = [] if told is None else compare(told.segments, stored.segments)
@@ -200,6 +200,7 @@ def _facts(vault: _Vault, stored: StoredRecording) -> dict[str, Any]:
         "seconds": round(stored.samples / told.rate, 3) if told and told.rate else None,
         "segments": len(stored.segments),
         "bytes": stored.bytes,
+        "archived": vault.store.in_archive(stored.call, stored.recording),
         "key": stored.has_key,
         "ended": told.reason if told else None,
     }
@@ -235,7 +236,7 @@ def _print(
     out.print(f"recording  {stored.recording}\ncall       {stored.call}")
     out.print(f"rate       {rate or 'unknown without --identity'}")
     out.print(f"length     {_length(stored.samples / rate if rate else None)} ({stored.samples} samples)")
-    out.print(f"segments   {len(stored.segments)}, {stored.bytes} bytes, sealed")
+    out.print(f"segments   {len(stored.segments)}, {stored.bytes} bytes, sealed{_moved(facts)}")
     out.print(f"key        {'in the key store' if stored.has_key else 'gone: nobody can open this'}")
     if told is None:
         out.print("hashes     not in the log: the call is running, or it was lost")
@@ -251,6 +252,10 @@ def _print(
                 f"span       {_length(span.samples / contents.rate)} from {_length(span.at_ms / 1000)} of the call"
             )
         out.print(f"caller     {_level(contents.caller)}\nagent      {_level(contents.agent)}")
+
+
+def _moved(facts: dict[str, Any]) -> str:
+    return f"; {facts['archived']} of them in the archive" if facts["archived"] else ""
 
 
 def _level(level: Level) -> str:

@@ -18,6 +18,7 @@ from ivr.node.settings import Settings, Transport
 from ivr.sip.endpoint import Endpoint, EndpointSettings
 from ivr.sip.events import Invite
 from ivr.sip.leg import Leg
+from ivr.vault.spool import Spool
 from ivr.vault.store import RecordingStore
 
 log = logging.getLogger(__name__)
@@ -56,6 +57,8 @@ class Worker:
                 storage.keystore,
                 settings.keys.recipients,
                 min_free_bytes=settings.storage.min_free * 1_000_000,
+                # No network and no credentials: it notes what must go from the archive, another process does it.
+                spool=Spool(storage.archive.folder) if storage.archive else None,
             ),
             flows=loaded.flows,
             prompts=loaded.prompts,
