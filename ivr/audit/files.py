@@ -6,7 +6,9 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from ivr.audit.findings import Check, Finding
 from ivr.audit.recordings import Recording, Recordings, Segment
@@ -15,27 +17,88 @@ from ivr.audit.source import SourceError
 _SEGMENT = re.compile(r"[0-9]{6}-[0-9]{12}-[0-9]{12}\.flac\.age")
 
 
-def check_files(folder: Path, recordings: Recordings) -> list[Finding]:
-    """Compare `folder` (`<call>/<recording>/<segment>`) with the log. Raises SourceError when it cannot be read.
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """One object of an archive, which holds segments of one recording; both ids are empty for one that is no such."""
+
+    place: str
+    call: str
+    recording: str
+
+
+@dataclass(frozen=True, slots=True)
+class ElsewhereFile:
+    """One segment in it, as it is read now. `problem`: why the object, or what is left of it, cannot be read."""
+
+    name: str
+    sha256: str
+    bytes: int
+    problem: str = ""
+
+
+class Archive(Protocol):
+    """Where segments are that have left the folder. Both raise SourceError when it cannot be reached."""
+
+    def objects(self) -> list[Elsewhere]:
+        """Everything that is there."""
+
+    def read(self, one: Elsewhere) -> list[ElsewhereFile]:
+        """The segments in one object."""
+
+
+def check_files(folder: Path, recordings: Recordings, archive: Archive | None = None) -> list[Finding]:
+    """Compare `folder` (`<call>/<recording>/<segment>`) with the log, and all of `archive`. Raises SourceError when
+    either cannot be read.
 
     A recording that has not stopped is being written: its segments are no strays, and get their account when it stops
     (or from the ledger, when its worker is lost).
     """
     if not folder.is_dir():
         raise SourceError(f"{folder}: no such folder of recordings")
+    # The folder is looked at again after the archive: what was moved meanwhile is seen in one of them.
+    elsewhere: set[tuple[str, str]] = set()
     try:
-        return [*_missing(folder, recordings), *sorted(_on_disk(folder, recordings), key=lambda one: one.place or "")]
+        before = {path.relative_to(folder).parts[1:] for path in _files(folder)} if archive is not None else set()
+        away = list(_in_archive(archive, recordings, elsewhere)) if archive is not None else []
+        missing = _missing(folder, recordings, elsewhere | before)
+        return [*missing, *sorted([*_on_disk(folder, recordings), *away], key=lambda one: one.place or "")]
     except OSError as error:
         raise SourceError(f"{error.filename}: {error.strerror}") from None
 
 
-def _missing(folder: Path, recordings: Recordings) -> Iterator[Finding]:
+def _in_archive(archive: Archive, recordings: Recordings, seen: set[tuple[str, str]]) -> Iterator[Finding]:
+    """What the archive has and the log does not, or has otherwise. Notes in `seen` the (recording, name) of the rest."""
+    for one in archive.objects():
+        recording = recordings.get(one.recording) if one.recording else None
+        if recording is None or recording.call != one.call:
+            yield Finding(Check.STRAY_FILE, "belongs to no event of the log", place=one.place)
+            continue
+        event = recording.erased or recording.stopped or recording.started
+        if recording.erased is not None:
+            what = "was erased according to the log: its key is gone, the archive still has this"
+            yield Finding(Check.NOT_ERASED, what, event, one.call, one.place)
+            continue
+        for file in archive.read(one):
+            segment = recording.segments.get(file.name)
+            if file.problem:
+                yield Finding(Check.SEGMENT_CHANGED, file.problem, event, one.call, one.place)
+            elif segment is not None:
+                seen.add((recording.id, file.name))
+                if (file.bytes, file.sha256) != (segment.bytes, segment.sha256):
+                    what = f"the content of segment {segment.n} is not what was logged"
+                    yield Finding(Check.SEGMENT_CHANGED, what, event, one.call, f"{one.place}: {file.name}")
+            elif recording.stopped is not None or not _may_be_open(file.name):
+                what = "is not among the logged segments"
+                yield Finding(Check.STRAY_FILE, what, event, one.call, f"{one.place}: {file.name}")
+
+
+def _missing(folder: Path, recordings: Recordings, elsewhere: set[tuple[str, ...]]) -> Iterator[Finding]:
     for recording in recordings:
         if recording.erased is not None:
             continue
         for name, segment in recording.segments.items():
             path = folder / recording.call / recording.id / name
-            if not path.is_file():
+            if not path.is_file() and (recording.id, name) not in elsewhere:
                 what = f"segment {segment.n} ({segment.samples} samples) is not on disk"
                 yield _finding(Check.SEGMENT_MISSING, what, recording, path, folder)
 

@@ -5,7 +5,7 @@ Quick on purpose: signatures and file contents are `ivr log verify`'s, presence 
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -18,6 +18,14 @@ from ivr.ledger.event import Event, EventError, peek
 
 GRACE = timedelta(seconds=30)
 """How much longer than its interval a checkpoint may take."""
+
+Archived = Callable[[str, str], Collection[str]]
+"""(call, recording) → file names."""
+
+
+def _nothing(_call: str, _recording: str) -> Collection[str]:
+    return ()
+
 
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -55,12 +63,17 @@ class Raised:
         return asdict(self)
 
 
-def watch(source: LogSource, folder: Path, now: datetime, checkpoint_interval: timedelta) -> list[Raised]:
-    """Everything that is wrong now. Raises SourceError when log or folder cannot be read."""
+def watch(
+    source: LogSource, folder: Path, now: datetime, checkpoint_interval: timedelta, archived: Archived = _nothing
+) -> list[Raised]:
+    """Everything that is wrong now. Raises SourceError when log or folder cannot be read.
+
+    `archived`: which files of a recording are known to be in an archive; it is not asked whether they still are.
+    """
     recordings, permits = Recordings(), set[str]()
     raised = list(_recordings(source, recordings, permits))
     try:
-        raised += [*_missing(folder, recordings), *_unknown(folder, recordings, permits)]
+        raised += [*_missing(folder, recordings, archived), *_unknown(folder, recordings, permits)]
     except OSError as error:
         raise SourceError(f"{error.filename}: {error.strerror}") from None
     return [*raised, *_requests(source, now), *_checkpoint(source, now, checkpoint_interval)]
@@ -86,14 +99,17 @@ def _recordings(source: LogSource, recordings: Recordings, permits: set[str]) ->
         recordings.note(event)
 
 
-def _missing(folder: Path, recordings: Recordings) -> Iterator[Raised]:
+def _missing(folder: Path, recordings: Recordings, archived: Archived) -> Iterator[Raised]:
     for one in recordings:
         if one.erased is not None:
             continue
         home = folder / one.call / one.id
-        gone = [segment.n for segment in one.segments.values() if not (home / segment.file).is_file()]
+        gone = [segment for segment in one.segments.values() if not (home / segment.file).is_file()]
         if gone:
-            what = f"{len(gone)} of {len(one.segments)} segments are not on disk, the first is {gone[0]}"
+            there = archived(one.call, one.id)
+            gone = [segment for segment in gone if segment.file not in there]
+        if gone:
+            what = f"{len(gone)} of {len(one.segments)} segments are not on disk, the first is {gone[0].n}"
             yield Raised(Alarm.FILE_MISSING, f"recording {one.id}", what)
 
 

@@ -237,7 +237,7 @@ _ALL = [
             **_RECORDING,
             **_REASON,
             "segments": "number of segment files removed from the machine",
-            "archived": "where there is an archive: segments it had, which nothing opens; their removal was ordered",
+            "archived?": "where there is an archive: segments it had, which nothing opens; their removal was ordered",
         },
     ),
     # -- bridge --
