@@ -55,19 +55,19 @@ def check_files(folder: Path, recordings: Recordings, archive: Archive | None = 
     """
     if not folder.is_dir():
         raise SourceError(f"{folder}: no such folder of recordings")
-    # The folder is looked at again after the archive: what was moved meanwhile is seen in one of them.
+    # The folder before the archive: what is moved meanwhile is then seen in both, and never in neither.
     elsewhere: set[tuple[str, str]] = set()
     try:
         before = {path.relative_to(folder).parts[1:] for path in _files(folder)} if archive is not None else set()
         away = list(_in_archive(archive, recordings, elsewhere)) if archive is not None else []
         missing = _missing(folder, recordings, elsewhere | before)
-        return [*missing, *sorted([*_on_disk(folder, recordings), *away], key=lambda one: one.place or "")]
+        return [*missing, *sorted([*_on_disk(folder, recordings, archive is not None), *away], key=lambda one: one.place or "")]
     except OSError as error:
         raise SourceError(f"{error.filename}: {error.strerror}") from None
 
 
 def _in_archive(archive: Archive, recordings: Recordings, seen: set[tuple[str, str]]) -> Iterator[Finding]:
-    """What the archive has and the log does not, or has otherwise. Notes in `seen` the (recording, name) of the rest."""
+    """What the archive has and the log does not, or has otherwise. `seen` gets the (recording, name) that both have."""
     for one in archive.objects():
         recording = recordings.get(one.recording) if one.recording else None
         if recording is None or recording.call != one.call:
@@ -103,7 +103,7 @@ def _missing(folder: Path, recordings: Recordings, elsewhere: set[tuple[str, ...
                 yield _finding(Check.SEGMENT_MISSING, what, recording, path, folder)
 
 
-def _on_disk(folder: Path, recordings: Recordings) -> Iterator[Finding]:
+def _on_disk(folder: Path, recordings: Recordings, moving: bool) -> Iterator[Finding]:
     for path in _files(folder):
         parts = path.relative_to(folder).parts
         recording = recordings.get(parts[1]) if len(parts) == 3 else None
@@ -112,7 +112,11 @@ def _on_disk(folder: Path, recordings: Recordings) -> Iterator[Finding]:
         elif recording.erased is not None:
             yield _finding(Check.NOT_ERASED, "was erased according to the log", recording, path, folder)
         elif (segment := recording.segments.get(path.name)) is not None:
-            yield from _changed(path, segment, recording, folder)
+            try:
+                yield from _changed(path, segment, recording, folder)
+            except FileNotFoundError:
+                if not moving:
+                    raise
         elif recording.stopped is not None or not _may_be_open(path.name):
             yield _finding(Check.STRAY_FILE, "is not among the logged segments", recording, path, folder)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ivr.audit.anchors import Anchors, read_anchors
 from ivr.audit.checkpoints import Kept
-from ivr.audit.files import check_files
+from ivr.audit.files import Archive, check_files
 from ivr.audit.findings import Finding
 from ivr.audit.keys import Source
 from ivr.audit.source import LogSource
@@ -18,6 +18,8 @@ from ivr.cli.log import CouldNotRun, field_opener, progress, read_vkey, what_to_
 from ivr.ledger.cosignature import CosignerKey
 from ivr.ledger.note import VKey
 from ivr.ledger.timestamp import StampError, load_roots
+from ivr.node.archive import open_archive
+from ivr.node.archive_audit import ReadArchive, listed
 from ivr.node.settings import Settings
 
 
@@ -29,6 +31,16 @@ class Outside:
     anchors: Path | None
     roots: Sequence[Path]
     witnesses: Sequence[str]
+    read_archive: bool = True
+
+    def archive(self, folder: Path | None) -> Archive | None:
+        """Where recordings are moved to, if this server moves any."""
+        settings = Settings.load(folder) if folder is not None else None
+        if settings is None or settings.storage.archive is None:
+            return None
+        if self.read_archive:
+            return ReadArchive(open_archive(settings))
+        return listed(settings)
 
     def read(self, folder: Path | None) -> Anchors:
         """`folder` is the server's, whose settings say where anchors are and whom to believe."""
@@ -63,13 +75,17 @@ def opened(
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """The verdict on one log. `files`: whether recordings were compared; `older`: how many kept checkpoints were."""
+    """The verdict on one log. `files`: whether recordings were compared; `older`: how many kept checkpoints were.
+
+    `archive`: whether what is in the archive was read; None where there is none.
+    """
 
     report: Report
     found: Sequence[Finding]
     said: Anchors
     files: bool
     older: int
+    archive: bool | None = None
 
 
 def check(
@@ -86,8 +102,10 @@ def check(
         said = outside.read(folder)
         report = verify_log(source, key, [*older, *said.kept], advance, on_call)
     found = [*report.findings, *said.findings]
-    found += check_files(files, report.recordings) if files else []
-    return Checked(report, found, said, files is not None, len(older))
+    archive = outside.archive(folder) if files else None
+    found += check_files(files, report.recordings, archive) if files else []
+    read = None if archive is None else outside.read_archive
+    return Checked(report, found, said, files is not None, len(older), read)
 
 
 def facts(checked: Checked) -> dict[str, Any]:
@@ -104,6 +122,7 @@ def facts(checked: Checked) -> dict[str, Any]:
         "sealed_fields": report.sealed_fields,
         "recordings": len(report.recordings),
         "files_checked": checked.files,
+        "archive_read": checked.archive,
         "time_stamps": [{"size": size, "time": stamp.time.isoformat()} for size, stamp in said.stamps],
         "time_stamps_unchecked": said.unchecked,
         "cosignatures": [{"size": s, "witness": one.key.name, "time": one.time} for s, one in said.cosignatures],
@@ -119,7 +138,7 @@ def words(checked: Checked) -> list[str]:
     unsealed = report.events - report.sealed
     what = f"{report.log}: {report.events} events of {report.calls} calls, {report.checkpoints} checkpoints"
     tail = f"; the newest {unsealed} are held by their chain alone, no checkpoint covers them yet" if unsealed else ""
-    recordings = f", {len(report.recordings)} recordings" + ("" if checked.files else " (files not compared)")
+    recordings = f", {len(report.recordings)} recordings" + _compared(checked)
     if found:
         count = "1 finding" if len(found) == 1 else f"{len(found)} findings"
         lines.append(f"DOES NOT HOLD: {count}. {what}{recordings}{tail}")
@@ -131,6 +150,12 @@ def words(checked: Checked) -> list[str]:
     elif not said.kept:
         lines.append("A cut end shows only against a checkpoint that somebody kept elsewhere: --checkpoint FILE")
     return lines
+
+
+def _compared(checked: Checked) -> str:
+    if not checked.files:
+        return " (files not compared)"
+    return " (those in the archive not read)" if checked.archive is False else ""
 
 
 def _of_anchors(said: Anchors) -> list[str]:

@@ -29,6 +29,7 @@ _File = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--tsa-roots", "roots", type=_File, multiple=True, help="Root certificates of time stamps (PEM).")
 @click.option("--witness", "witnesses", multiple=True, metavar="KEY", help="Verifier key of a witness.")
 @click.option("--recordings", type=_Folder, help="Folder of recordings to compare (default: the server's).")
+@click.option("--no-archive", is_flag=True, help="Do not read recordings in the archive: take the catalog's word.")
 @all_nodes_option
 @json_option
 def verify(
@@ -41,6 +42,7 @@ def verify(
     roots: Sequence[Path],
     witnesses: Sequence[str],
     recordings: Path | None,
+    no_archive: bool,
     all_nodes: bool,
     as_json: bool,
 ) -> None:
@@ -50,7 +52,7 @@ def verify(
     does not, 2: could not run. With --all-nodes also: have no two logs their name, a key or a call in common? A log
     that cannot be reached is named, and the exit code is 3 when all else holds.
     """
-    outside = Outside(kept, anchors, roots, witnesses)
+    outside = Outside(kept, anchors, roots, witnesses, not no_archive)
     if all_nodes:
         if db or tiles or vkey or anchors or recordings:
             raise click.UsageError(

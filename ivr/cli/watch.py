@@ -13,6 +13,7 @@ from ivr.audit.source import LogSource
 from ivr.audit.watch import Raised, watch
 from ivr.cli.exits import Exit
 from ivr.cli.rights_common import config_option, json_option, told
+from ivr.node.archive_audit import listed
 from ivr.node.settings import Settings
 
 
@@ -64,4 +65,6 @@ def _look(folder: Path) -> list[Raised]:
         settings = Settings.load(folder)
         interval = timedelta(milliseconds=settings.ledger.checkpoint.interval.ms)
         with LogSource(settings.storage.database) as source:
-            return watch(source, settings.storage.recordings, datetime.now(UTC), interval)
+            there = listed(settings)
+            more = (there.names,) if there else ()
+            return watch(source, settings.storage.recordings, datetime.now(UTC), interval, *more)
