@@ -177,8 +177,8 @@ class Server:
         return [*report.findings, *check_files(self.settings.storage.recordings, report.recordings)]
 
 
-def make_server(folder: Path, extra: str = "") -> Server:
-    made = initialise(folder / "s", "example.org/log")
+def make_server(folder: Path, extra: str = "", origin: str = "example.org/log") -> Server:
+    made = initialise(folder / "s", origin)
     if extra:
         (made.folder / "server.yaml").write_text(extra)
     server = Server(made.folder)
