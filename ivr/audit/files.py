@@ -61,7 +61,10 @@ def check_files(folder: Path, recordings: Recordings, archive: Archive | None = 
         before = {path.relative_to(folder).parts[1:] for path in _files(folder)} if archive is not None else set()
         away = list(_in_archive(archive, recordings, elsewhere)) if archive is not None else []
         missing = _missing(folder, recordings, elsewhere | before)
-        return [*missing, *sorted([*_on_disk(folder, recordings, archive is not None), *away], key=lambda one: one.place or "")]
+        return [
+            *missing,
+            *sorted([*_on_disk(folder, recordings, archive is not None), *away], key=lambda one: one.place or ""),
+        ]
     except OSError as error:
         raise SourceError(f"{error.filename}: {error.strerror}") from None
 
