@@ -158,6 +158,14 @@ class Server:
         """What it wrote to stdout and stderr."""
         return self._output.read_text(errors="replace") if self._output.exists() else ""
 
+    def wrote(self, text: str, *, since: int = 0, within: float = 20) -> None:
+        """Waits until it has written this, after the first `since` characters of `output`."""
+        deadline = time.monotonic() + within
+        while text not in self.output[since:]:
+            if time.monotonic() > deadline:
+                raise ServerFailed(f"it did not write {text!r} within {within:g} s:\n{self.output[since:]}")
+            time.sleep(0.05)
+
     def uri(self, user: str) -> str:
         """Where a number of this server is rung."""
         return f"sip:{user}@127.0.0.1:{self.port}"
@@ -188,7 +196,8 @@ class Server:
     def part(self, role: str) -> int:
         """The process id of `ledger` or `worker`, by its command line."""
         for pid in self.family() - {self.pid}:
-            words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+            # A forked worker has its name in one piece: `ivr worker w0 --config …`.
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").replace("\0", " ").split()
             if role in words:
                 return pid
         raise ServerFailed(f"no {role} process among {self.family()}")

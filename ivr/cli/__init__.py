@@ -10,9 +10,14 @@ from ivr import __version__
 # Loaded on first use: `ivr log verify` must start without pjsua2, and on a machine that has none.
 COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("ivr.cli.init", "Create keys, log, database and example configuration."),
-    "serve": ("ivr.cli.serve", "Run the server: the ledger and a worker."),
+    "serve": ("ivr.cli.serve", "Run the server: ledger, edge and workers."),
     "ledger": ("ivr.cli.ledger", "Run the ledger alone (systemd)."),
-    "worker": ("ivr.cli.worker", "Run one worker alone (systemd)."),
+    "edge": ("ivr.cli.edge", "Configure, check, run and look at the SIP proxy before the workers."),
+    "pool": ("ivr.cli.pool", "Run the workers alone (systemd)."),
+    "worker": ("ivr.cli.worker", "Run one worker alone, without a pool."),
+    "drain": ("ivr.cli.drain", "Let a worker or the node take no new calls."),
+    "undrain": ("ivr.cli.undrain", "Let it take new calls again."),
+    "restart": ("ivr.cli.restart", "Replace the workers one after the other, with what is on disk now."),
     "flow": ("ivr.cli.flow", "Check, show and simulate call flows."),
     "prompts": ("ivr.cli.prompts", "Render, list, check and try prompts."),
     "log": ("ivr.cli.log_commands", "Show, verify, replay, prove and export the log."),

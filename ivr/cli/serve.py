@@ -42,7 +42,8 @@ def command(config: Path) -> None:
 def _must_be_initialised(loaded: Loaded) -> None:
     load_vkey(loaded.settings.keys.ledger_public.parent)
     database = loaded.settings.storage.database
-    if not database.is_file():
+    # A database elsewhere is asked by the ledger itself, which says what is wrong.
+    if isinstance(database, Path) and not database.is_file():
         raise FileNotFoundError(f"{database} is not there; keys and log are made once with: ivr init DIR")
 
 
@@ -57,7 +58,7 @@ def _render(loaded: Loaded) -> None:
 
 async def _serve(loaded: Loaded, config: Path, stop: asyncio.Event, on_ready: Callable[[], None]) -> None:
     settings = loaded.settings
-    children = [Child(name, ["--config", str(config)]) for name in ("ledger", "worker")]
+    children = [Child(name, ["--config", str(config)]) for name in ("ledger", "pool")]
 
     async def up() -> None:
         transports = ", ".join(settings.sip.transports)

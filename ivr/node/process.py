@@ -15,19 +15,28 @@ from ivr.node.notify import notify, watchdog_s
 
 SUPERVISED = "ASSENT_SUPERVISED"
 _PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
 
 Main = Callable[[asyncio.Event, Callable[[], None]], Awaitable[None]]
 
 
-def run_process(main: Main) -> None:
-    """Runs `main(stop, on_ready)` on uvloop; SIGTERM, SIGINT and SIGHUP set `stop`. What `main` raises is raised."""
+def run_process(main: Main, on_hangup: Callable[[], None] | None = None) -> None:
+    """Runs `main(stop, on_ready)` on uvloop; SIGTERM, SIGINT and SIGHUP set `stop`. What `main` raises is raised.
+
+    With `on_hangup` SIGHUP calls that instead, unless the process was started from a terminal: there it is its end.
+    """
     # A core file is memory, and there are samples in it that nobody sealed.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if os.environ.get(SUPERVISED):
         # A supervisor that is killed must not leave workers behind that nobody watches.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_main(main))
+        runner.run(_main(main, on_hangup))
+
+
+def adopt_orphans() -> None:
+    """Descendants whose parent dies become children of this process, which can then see how they end (prctl(2))."""
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def look_up_no_names() -> None:
@@ -39,13 +48,14 @@ def look_up_no_names() -> None:
     os.environ["RES_OPTIONS"] = "attempts:0"  # glibc, resolv.conf(5): a name is then given up before it is asked for
 
 
-async def _main(main: Main) -> None:
+async def _main(main: Main, on_hangup: Callable[[], None] | None) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
-        loop.add_signal_handler(signal.SIGHUP, stop.set)
+        terminal = os.isatty(0)
+        loop.add_signal_handler(signal.SIGHUP, stop.set if on_hangup is None or terminal else on_hangup)
     watchdog = asyncio.ensure_future(_watchdog())
     try:
         await main(stop, _ready)

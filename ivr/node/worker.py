@@ -7,6 +7,7 @@ import getpass
 import logging
 import sys
 from collections.abc import Callable
+from typing import Any
 
 from ivr.calls.services import Services
 from ivr.calls.session import Session
@@ -14,6 +15,8 @@ from ivr.ledger.client import LedgerClient
 from ivr.ledger.keyring import CurrentKey
 from ivr.node.admission import HOLD_S, Admission
 from ivr.node.load import CALL_RATE, Loaded
+from ivr.node.observe.workerstats import worker_stats
+from ivr.node.pool.slots import Slot, slot
 from ivr.node.settings import Settings, Transport
 from ivr.sip.endpoint import Endpoint, EndpointSettings
 from ivr.sip.events import Invite
@@ -30,17 +33,25 @@ NOT_FOUND, BUSY, UNAVAILABLE = 404, 486, 503
 class Worker:
     """Takes calls and starts a session for each. Owned by the event loop."""
 
-    def __init__(self, loaded: Loaded, name: str, ledger: LedgerClient) -> None:
+    def __init__(self, loaded: Loaded, name: str, ledger: LedgerClient, place: Slot | None = None) -> None:
+        """`place`: where it listens; that of the pool's first worker when it is left out."""
         self._loaded = loaded
         self._limits = loaded.settings.limits
         self._sessions: dict[str, Session] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._ledger = ledger
         self.draining = False
+        self.served = 0
+        """Calls that it has taken, those that are up included."""
+        self.on_change: Callable[[], None] = lambda: None
+        """Called when a call came or went."""
+        self.stop_reason: str | None = "signal"
+        """Why it drains when it is stopped; None: somebody else says so in the log."""
         self._admission = Admission(asyncio.get_running_loop().time())
         self._idle = asyncio.Event()
         self._idle.set()
-        self.endpoint = Endpoint(_endpoint_settings(loaded.settings), self._incoming)
+        settings = _endpoint_settings(loaded.settings, place or slot(loaded.settings, 0))
+        self.endpoint = Endpoint(settings, self._incoming)
         self._services = self._make_services(name)
         self._flow_hashes = loaded.flow_hashes()
         ledger.on_state = self._ledger_state
@@ -90,10 +101,12 @@ class Worker:
             session = Session(self._services, leg, invite, flow, self._flow_hashes[flow.name])
             self._sessions[session.call] = session
             self._idle.clear()
+            self.served += 1
+            self.on_change()
             task = asyncio.get_running_loop().create_task(session.run(), name=session.call)
             self._tasks.add(task)
             task.add_done_callback(self._ended)
-            log.info("call %s: flow %s", session.call, flow.name)
+            log.info("call %s: flow %s", session.call, flow.name, extra=session.trace.fields)
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)
@@ -101,9 +114,10 @@ class Worker:
         if not task.cancelled() and task.exception() is not None:
             log.error("call %s broke", task.get_name(), exc_info=task.exception())
         if session is not None:
-            log.info("call %s: %s (%s)", session.call, *session.outcome)
+            log.info("call %s: %s (%s)", session.call, *session.outcome, extra=session.trace.fields)
         if not self._sessions:
             self._idle.set()
+        self.on_change()
 
     def live_calls(self) -> list[str]:
         """Calls that are up, so that a ledger that restarts does not take them for lost."""
@@ -117,12 +131,31 @@ class Worker:
         for session in list(self._sessions.values()):
             session.ledger_lost()
 
+    def end_call(self, call: str, reason: str) -> None:
+        """Ends one call from our side; nothing when it is not up."""
+        session = self._sessions.get(call)
+        if session is not None:
+            session.end(reason)
+
+    def stats(self) -> dict[str, Any]:
+        """Figures for the metrics of the node, as JSON can carry them; they travel with the beat to the manager."""
+        return worker_stats(self._sessions.values(), self._services.media)
+
     # -- end -----------------------------------------------------------------------------------------------------
 
-    async def drain(self, reason: str) -> None:
-        """No new calls; running ones finish within `drain_timeout`, then they are ended."""
+    def drain_now(self, reason: str, *, say: bool = True) -> None:
+        """No new calls until `undrain`; running ones go on. `say`: the log says so, as a fact about the node."""
         self.draining = True
-        self._ledger.append("node.draining", call=None, data={"reason": reason})
+        if say:
+            self._ledger.append("node.draining", call=None, data={"reason": reason})
+
+    def undrain(self) -> None:
+        """Takes new calls again."""
+        self.draining = False
+
+    async def drain(self, reason: str | None) -> None:
+        """No new calls; running ones finish within `drain_timeout`, then they are ended. None: not said in the log."""
+        self.drain_now(reason or "", say=reason is not None)
         if self._sessions:
             log.info("draining: %d calls are up, at most %s", len(self._sessions), self._limits.drain_timeout)
         try:
@@ -134,17 +167,17 @@ class Worker:
             await asyncio.wait(self._tasks, timeout=10) if self._tasks else None
 
 
-def _endpoint_settings(settings: Settings) -> EndpointSettings:
+def _endpoint_settings(settings: Settings, place: Slot) -> EndpointSettings:
     sip, media = settings.sip, settings.media
     return EndpointSettings(
-        address=sip.address,
-        port=sip.port,
+        address=place.sip_address,
+        port=place.sip_port,
         udp=Transport.UDP in sip.transports,
         tcp=Transport.TCP in sip.transports,
         media_address=media.address,
         public_address=media.public_address or "",
-        rtp_port=media.port,
-        rtp_range=media.port_range,
+        rtp_port=place.rtp_port,
+        rtp_range=place.rtp_range,
         codecs=tuple(codec.value for codec in sip.codecs),
         rate=CALL_RATE,
         user_agent=sip.user_agent,
@@ -164,7 +197,13 @@ async def adopt(loaded: Loaded, ledger: LedgerClient) -> None:
     )
 
 
-async def run_worker(loaded: Loaded, name: str, stop: asyncio.Event, on_ready: Callable[[], None]) -> None:
+async def run_worker(
+    loaded: Loaded,
+    name: str,
+    stop: asyncio.Event,
+    on_ready: Callable[[Worker], None],
+    place: Slot | None = None,
+) -> None:
     """Serves calls until `stop` is set, then drains. Raises LedgerUnavailable, EndpointError, VaultError."""
     # The media thread waits for the interpreter at most this long; the default of 5 ms is a quarter of a frame.
     sys.setswitchinterval(0.001)
@@ -177,16 +216,17 @@ async def run_worker(loaded: Loaded, name: str, stop: asyncio.Event, on_ready: C
         name,
         live_calls=lambda: live[0].live_calls() if live else [],
         wait=LEDGER_WAIT_S,
+        patience=loaded.settings.ledger.answer_timeout.ms / 1000,
     )
     try:
-        worker = Worker(loaded, name, ledger)
+        worker = Worker(loaded, name, ledger, place)
         live.append(worker)
         try:
             worker.endpoint.start()
             await adopt(loaded, ledger)
-            on_ready()
+            on_ready(worker)
             await stop.wait()
-            await worker.drain("signal")
+            await worker.drain(worker.stop_reason)
         finally:
             worker.endpoint.stop()
     finally:

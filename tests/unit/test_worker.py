@@ -34,7 +34,7 @@ def run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Loaded, list[str
         service = LedgerService(log, ServiceSettings(loaded.settings.ledger.socket), lambda _call, _recording: [])
         await service.start()
 
-        def ready() -> None:
+        def ready(_worker: module.Worker) -> None:
             at_ready.extend(kinds(folder))
             stop.set()
 

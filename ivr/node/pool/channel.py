@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One end of a socket pair between processes of the pool: JSON messages, file descriptors beside them, and its end.
+
+SOCK_SEQPACKET: a message is whole or not there, and the end of the other process is the end of the channel, whatever
+ended it. Each end is held by one process alone, or that would not be so.
+"""
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import orjson
+
+log = logging.getLogger(__name__)
+
+MOST = 200_000
+"""Bytes of the longest message: the default socket buffer of Linux holds it."""
+
+Message = dict[str, Any]
+OnMessage = Callable[[Message, list[int]], None]
+
+
+def pair() -> tuple[socket.socket, socket.socket]:
+    """Both ends, neither inherited by what is executed."""
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+
+def send(sock: socket.socket, message: Mapping[str, Any], fds: list[int] | None = None) -> bool:
+    """Sends without waiting. False when the other end is gone or takes nothing in any more."""
+    try:
+        socket.send_fds(sock, [orjson.dumps(message)], fds or [], socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+    except OSError:
+        return False
+    return True
+
+
+def receive(sock: socket.socket, flags: int = 0) -> tuple[Message, list[int]] | None:
+    """The next message and the descriptors that came with it, or None at the end. Raises BlockingIOError."""
+    try:
+        data, fds, _, _ = socket.recv_fds(sock, MOST, 4, flags | socket.MSG_CMSG_CLOEXEC)
+    except ConnectionError:
+        return None
+    if not data:
+        return None
+    try:
+        message = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        message = None
+    if not isinstance(message, dict):
+        # A worker parses what strangers send: what one says is not to be trusted to be anything.
+        for fd in fds:
+            os.close(fd)
+        return {}, []
+    return message, list(fds)
+
+
+class Channel:
+    """An end on an event loop. `on_gone` is called once, when the other process has ended or closed it."""
+
+    def __init__(self, sock: socket.socket, on_message: OnMessage, on_gone: Callable[[], None]) -> None:
+        self._sock = sock
+        self._on_message = on_message
+        self._on_gone = on_gone
+        self._loop = asyncio.get_running_loop()
+        self._open = True
+        sock.setblocking(False)
+        self._loop.add_reader(sock.fileno(), self.take_in)
+
+    def send(self, message: Mapping[str, Any], fds: list[int] | None = None) -> bool:
+        """False when it could not be handed over."""
+        return self._open and send(self._sock, message, fds)
+
+    def take_in(self) -> None:
+        """Hands on every message that has come."""
+        while self._open:
+            try:
+                got = receive(self._sock, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return
+            if got is None:
+                self.close()
+                self._on_gone()
+                return
+            self._on_message(*got)
+
+    def close(self) -> None:
+        """No further call of anything."""
+        if self._open:
+            self._open = False
+            self._loop.remove_reader(self._sock.fileno())
+            self._sock.close()

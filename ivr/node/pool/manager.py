@@ -1,0 +1,443 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The pool manager: has the nursery fork workers, replaces the dead, kills the hung, grows, shrinks, recycles, drains.
+
+A worker that dies is noticed by the end of its channel, which the kernel tells within its exit. All decisions are made
+in `_balance`, from what is; it runs after every change and at every tick.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from ivr.node.pool.crashes import Crashes
+from ivr.node.pool.edges import Edge, EdgeKeeper, Wanted
+from ivr.node.pool.nurseries import Nursery, NurseryFailed
+from ivr.node.pool.pooled import Pooled, State
+from ivr.node.pool.recycling import Recycling
+from ivr.node.pool.rolling import Roll
+from ivr.node.pool.sizing import Sizer
+from ivr.node.pool.slots import Slot, SlotLock, slots
+from ivr.node.pool.vigil import Vigil
+from ivr.node.settings import Settings
+
+log = logging.getLogger(__name__)
+
+TICK_S = 0.5
+AT_ONCE = 4
+"""Workers that may be on their way up at the same time."""
+
+START_S = 40.0
+"""How long a worker may take from fork to ready; it waits 15 s for the ledger by itself."""
+
+STOP_S = 15.0
+"""How long a worker without calls may take to end."""
+
+GRACE_S = 20.0
+"""How much longer than drain_timeout a worker may take to end with calls."""
+
+
+class Manager:
+    """One for each server's folder. Create on the loop, `start`, `stop`."""
+
+    def __init__(self, settings: Settings, edge: Edge, on_ready: Callable[[], None]) -> None:
+        pool = settings.pool
+        self._settings = settings
+        self._loop = asyncio.get_running_loop()
+        self._on_ready: Callable[[], None] | None = on_ready
+        self.edge = EdgeKeeper(edge)
+        self.slots = slots(settings)
+        self.workers: dict[int, Pooled] = {}
+        self.held: set[int] = set()
+        """Slots that the operator drained."""
+        self.draining = False
+        """The node was drained."""
+        self.stopping = False
+        self.generation = 1
+        self.nursery: Nursery | None = None
+        self.counts = {"started": 0, "ready": 0, "died": 0, "hung": 0, "recycled": 0, "shrunk": 0}
+        self._leftover: set[int] = set()
+        self._crashes = Crashes()
+        self._sizer = Sizer(settings.limits.calls, pool.min_spare, pool.max, pool.idle_time.seconds)
+        self._recycling = Recycling(pool.recycle_calls, pool.recycle_growth * 1_000_000)
+        self._vigil = Vigil(self._loop.time(), TICK_S)
+        self._ended: dict[int, str] = {}
+        self._nursery_failures = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._soon: asyncio.Handle | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._empty = asyncio.Event()
+        self.roll = Roll(self)
+
+    # -- life ----------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Loads the nursery and starts the first workers. Raises NurseryFailed."""
+        self.locks.mkdir(parents=True, exist_ok=True)
+        for slot in self.slots:
+            if not SlotLock(self.locks, slot.name).is_free():
+                log.warning(
+                    "%s still belongs to a worker of a manager that is gone: left to finish its calls", slot.name
+                )
+                self._leftover.add(slot.number)
+                self.edge.want(slot.name, Wanted.DRAIN)
+            elif self._settings.pool.edge:
+                self.edge.want(slot.name, Wanted.OUT)
+        self.nursery = await self.new_nursery()
+        self._vigil = Vigil(self._loop.time(), TICK_S)
+        self._tick()
+
+    @property
+    def locks(self) -> Path:
+        """The folder of the slots' locks."""
+        return self._settings.pool.control.parent
+
+    @property
+    def folder(self) -> Path:
+        """The server's."""
+        return self._settings.folder
+
+    async def new_nursery(self) -> Nursery:
+        """A nursery with what is on disk now. Raises NurseryFailed."""
+        nursery = Nursery(self.folder, self._forked, self._exited, lambda: self._nursery_gone(nursery))
+        await nursery.start()
+        log.info("the nursery (pid %d) has loaded code, configuration and flows", nursery.pid)
+        return nursery
+
+    async def stop(self, reason: str) -> None:
+        """Drains every worker; those that have not ended in drain_timeout and a grace are killed."""
+        self.stopping = True
+        within = self._settings.limits.drain_timeout.seconds + GRACE_S
+        self.roll.cancel()
+        for place, worker in enumerate(list(self.workers.values())):
+            self.edge.want(worker.name, Wanted.DRAIN)
+            worker.stop(reason, within=within, say=place == 0)
+        self._see_empty()
+        await self._empty.wait()
+        if self._timer is not None:
+            self._timer.cancel()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.edge.close()
+        if self.nursery is not None:
+            self.nursery.kill()
+
+    def spawn(self, work: Any) -> None:
+        """Runs a coroutine that ends with the manager."""
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _see_empty(self) -> None:
+        if self.stopping and not self.workers:
+            self._empty.set()
+
+    # -- the nursery's word --------------------------------------------------------------------------------------
+
+    def _forked(self, number: int, pid: int, handle: int) -> None:
+        worker = self.workers.get(number)
+        if worker is None or worker.pid:
+            log.error("the nursery forked %d for w%d, which nobody asked for", pid, number)
+            return
+        worker.born(pid, handle, lambda: self._process_ended(worker))
+        worker.theirs.close()
+
+    def _exited(self, pid: int, status: int) -> None:
+        """The nursery's own children end twice for us: by their handle, which is first, and by its word on how."""
+        ended = self._ended.pop(pid, None)
+        if ended is not None:
+            log.info("%s (pid %d) has ended %s", ended, pid, _how(status))
+
+    def _nursery_gone(self, nursery: Nursery) -> None:
+        if nursery is not self.nursery or self.stopping:
+            return
+        log.error("the nursery (pid %d) died; its workers go on, and a new one is started", nursery.pid)
+        nursery.close()
+        self.nursery = None
+        for worker in list(self.workers.values()):
+            if not worker.pid:
+                self._forget(worker)
+        self._ended.clear()
+        self.spawn(self._nursery_again())
+
+    async def _nursery_again(self) -> None:
+        while self.nursery is None:
+            try:
+                self.nursery = await self.new_nursery()
+            except NurseryFailed as error:
+                log.error("no nursery: %s", error)
+                await asyncio.sleep(min(5.0, 0.5 * 2**self._nursery_failures))
+                self._nursery_failures += 1
+        self._nursery_failures = 0
+        self.balance_soon()
+
+    # -- a worker's life -----------------------------------------------------------------------------------------
+
+    def start_worker(self, slot: Slot) -> Pooled | None:
+        """Has one forked for this free slot. None when there is no nursery at the moment."""
+        if self.nursery is None:
+            return None
+        worker = Pooled(slot, self.generation, self)
+        if not self.nursery.fork(slot.number, worker.theirs):
+            worker.close()
+            return None
+        self.workers[slot.number] = worker
+        self.counts["started"] += 1
+        return worker
+
+    def worker_changed(self, worker: Pooled) -> None:
+        """A beat came."""
+        if worker.leaving and worker.state is State.DRAINING and not worker.calls:
+            worker.stop(worker.leaving, within=STOP_S)
+        self.balance_soon()
+
+    def worker_ready(self, worker: Pooled) -> None:
+        """It takes calls, for the first time."""
+        took = (self._loop.time() - worker.started) * 1000
+        log.info("%s (pid %d) takes calls, %.0f ms after it was asked for", worker.name, worker.pid, took)
+        self.counts["ready"] += 1
+        self._crashes.started()
+        if self.draining or self.stopping or worker.slot.number in self.held:
+            worker.drain("drain")
+        else:
+            self.edge.want(worker.name, Wanted.IN)
+        self.say_ready()
+        self.balance_soon()
+
+    def say_ready(self) -> None:
+        """Once: to whoever started the manager."""
+        if self._on_ready is not None:
+            self._on_ready()
+            self._on_ready = None
+
+    def leave(self, worker: Pooled, why: str) -> None:
+        """Takes a worker out of service in order: no new calls, its own finish, then it ends and its slot is free."""
+        if worker.leaving is None and worker.state in (State.STARTING, State.READY, State.DRAINING):
+            worker.leaving = why
+            self.edge.want(worker.name, Wanted.DRAIN)
+            self.spawn(self._leave(worker, why))
+
+    async def _leave(self, worker: Pooled, why: str) -> None:
+        # The edge first: a call that it sends now would only come back with 503.
+        await self.edge.settled(worker.name)
+        worker.drain(why)
+        if worker.state is State.DRAINING and not worker.calls:
+            self.worker_changed(worker)
+
+    def worker_gone(self, worker: Pooled) -> None:
+        """The end of its channel: whatever it had is lost now."""
+        self.edge.want(worker.name, Wanted.OUT)
+        if worker.was not in (State.STOPPING,):
+            self.counts["died"] += 1
+            lost = f"{len(worker.calls)} calls are lost" if worker.calls else "it had no call"
+            log.error("%s (pid %d) died: %s", worker.name, worker.pid, worker.blamed or lost)
+            now = self._loop.time()
+            pause = self._crashes.died(worker.slot.number, now, now - worker.started, worker.ready_at is not None)
+            if pause:
+                log.error("%s is started again in %.1f s: it has died again and again", worker.name, pause)
+                self._loop.call_later(pause, self.balance_soon)
+        if not worker.pid:
+            self._forget(worker)
+        self.balance_soon()
+
+    def _process_ended(self, worker: Pooled) -> None:
+        """Its process handle says so; the channel may not have been read to its end yet."""
+        worker.take_in()
+        self._ended[worker.pid] = f"{worker.name}, after {worker.served} calls,"
+        status = worker.reaped()
+        if status is not None:
+            self._exited(worker.pid, status)
+        self._forget(worker)
+
+    def _forget(self, worker: Pooled) -> None:
+        worker.close()
+        if self.workers.get(worker.slot.number) is worker:
+            del self.workers[worker.slot.number]
+        self._see_empty()
+        self.balance_soon()
+
+    # -- every tick ----------------------------------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        self._timer = self._loop.call_later(TICK_S, self._tick)
+        now = self._loop.time()
+        self._vigil.look(now)
+        for worker in list(self.workers.values()):
+            self._watch(worker, now)
+        for number in list(self._leftover):
+            if SlotLock(self.locks, f"w{number}").is_free():
+                self._leftover.discard(number)
+                self.edge.want(f"w{number}", Wanted.OUT)
+        if self.nursery is not None:
+            self.nursery.reap()
+        self._balance()
+
+    def _watch(self, worker: Pooled, now: float) -> None:
+        if worker.blamed or worker.state is State.GONE:
+            return
+        patience = self._settings.pool.heartbeat.seconds
+        if worker.state in (State.READY, State.DRAINING):
+            if self._vigil.silent_s(now, worker.alive_at) > patience:
+                worker.take_in()  # what it said and nobody has read yet
+            silent = self._vigil.silent_s(now, worker.alive_at)
+            if silent > patience:
+                self.counts["hung"] += 1
+                worker.kill(f"it hung for {silent:.1f} s and was killed; {len(worker.calls)} calls are lost")
+        elif worker.state is State.STARTING and self._vigil.silent_s(now, worker.started) > START_S:
+            worker.kill(f"it was not ready after {START_S:.0f} s and was killed")
+        elif worker.state is State.STOPPING and worker.stop_by is not None and now > worker.stop_by:
+            log.error("%s (pid %d) did not end in time: killed", worker.name, worker.pid)
+            worker.kill("it did not end in time and was killed")
+
+    # -- how many ------------------------------------------------------------------------------------------------
+
+    def balance_soon(self) -> None:
+        """After a change, once for all changes of this turn of the loop."""
+        if self._soon is None:
+            self._soon = self._loop.call_soon(self._balance_now)
+
+    def _balance_now(self) -> None:
+        self._soon = None
+        self._balance()
+
+    def free_slots(self) -> list[Slot]:
+        """Slots in which a worker may be started now."""
+        now = self._loop.time()
+        taken = self.workers.keys() | self.held | self._leftover
+        return [s for s in self.slots if s.number not in taken and self._crashes.may_start(s.number, now)]
+
+    def _balance(self) -> None:
+        if self.stopping or self.draining:
+            return
+        serving = [w for w in self.workers.values() if w.serves and w.leaving is None]
+        missing = self._sizer.step(self._loop.time(), len(serving), sum(len(w.calls) for w in serving))
+        starting = sum(w.state is State.STARTING for w in serving)
+        for slot in self.free_slots()[: min(max(0, missing), AT_ONCE - starting)]:
+            if self.start_worker(slot) is None:
+                break
+        if missing < 0 and not self.roll.active:
+            for worker in sorted(serving, key=lambda w: (len(w.calls), -w.slot.number))[:-missing]:
+                self.counts["shrunk"] += 1
+                log.info("%s is not needed any more", worker.name)
+                self.leave(worker, "shrink")
+        if not missing:
+            self._recycle(serving)
+        if not self.workers and len(self._leftover | self.held) == len(self.slots):
+            self.say_ready()
+
+    def _recycle(self, serving: list[Pooled]) -> None:
+        """One at a time, so that the others carry on."""
+        if self.roll.active or any(w.leaving == "recycle" for w in self.workers.values()):
+            return
+        for worker in serving:
+            if worker.state is State.READY and (why := self._recycling.due(worker.age)):
+                self.counts["recycled"] += 1
+                log.info("%s is replaced: %s", worker.name, why)
+                self.leave(worker, "recycle")
+                return
+
+    # -- the operator --------------------------------------------------------------------------------------------
+
+    def drain(self, what: str) -> list[str]:
+        """`node` or a worker's name; the names of the workers that drain. Raises LookupError."""
+        numbers = self._numbers(what)
+        if what == "node":
+            self.draining = True
+            log.warning("the node drains: new calls get 503")
+        else:
+            self.held |= numbers
+        for place, worker in enumerate(self._named(numbers)):
+            self.edge.want(worker.name, Wanted.DRAIN)
+            worker.drain("drain", say=what == "node" and place == 0)
+        return [worker.name for worker in self._named(numbers)]
+
+    def undrain(self, what: str) -> list[str]:
+        """The opposite. Undraining the node leaves workers drained that were drained by name. Raises LookupError."""
+        numbers = self._numbers(what)
+        if what == "node":
+            self.draining = False
+            numbers -= self.held
+            log.warning("the node takes calls again")
+        else:
+            self.held -= numbers
+        if not self.draining:
+            for worker in self._named(numbers):
+                worker.undrain()
+                if worker.state is State.READY:
+                    self.edge.want(worker.name, Wanted.IN)
+        self.balance_soon()
+        return [worker.name for worker in self._named(numbers)]
+
+    def _numbers(self, what: str) -> set[int]:
+        if what == "node":
+            return {slot.number for slot in self.slots}
+        found = {slot.number for slot in self.slots if slot.name == what}
+        if not found:
+            raise LookupError(f"there is no {what!r} here: `node`, or w0 to w{len(self.slots) - 1}")
+        return found
+
+    def _named(self, numbers: set[int]) -> list[Pooled]:
+        return [worker for number, worker in sorted(self.workers.items()) if number in numbers]
+
+    def end_call(self, call: str, reason: str) -> bool:
+        """Ends one call, whichever worker has it."""
+        return any(worker.end_call(call, reason) for worker in self.workers.values())
+
+    @property
+    def ready(self) -> bool:
+        """Whether some worker takes calls and the node is not drained."""
+        return not (self.draining or self.stopping) and any(w.state is State.READY for w in self.workers.values())
+
+    def status(self) -> dict[str, Any]:
+        """For people and metrics: everything the manager knows."""
+        now = self._loop.time()
+        state = "stopping" if self.stopping else "draining" if self.draining else "ready" if self.ready else "starting"
+        pool = self._settings.pool
+        return {
+            "state": state,
+            "generation": self.generation,
+            "rolling": self.roll.status(),
+            "nursery": self.nursery.pid if self.nursery is not None else None,
+            "max": pool.max,
+            "min_spare": pool.min_spare,
+            "calls_per_worker": self._settings.limits.calls,
+            "held": sorted(f"w{number}" for number in self.held),
+            "leftover": sorted(f"w{number}" for number in self._leftover),
+            "counts": dict(self.counts),
+            "workers": [worker.status(now) for _, worker in sorted(self.workers.items())],
+        }
+
+
+def _how(status: int) -> str:
+    return f"by signal {-status}" if status < 0 else f"with status {status}"
+
+
+async def run_pool(
+    settings: Settings, edge: Edge, stop: asyncio.Event, on_ready: Callable[[], None], hangup: asyncio.Event
+) -> None:
+    """Runs a pool until `stop` is set, then drains it; `hangup` starts a rolling restart. Raises NurseryFailed."""
+    from ivr.node.pool.control import ControlServer
+
+    manager = Manager(settings, edge, on_ready)
+    control = ControlServer(manager, settings.pool.control)
+    await manager.start()
+    await control.start()
+    waiting = asyncio.ensure_future(_roll_on(manager, hangup))
+    try:
+        await stop.wait()
+    finally:
+        waiting.cancel()
+        with suppress(asyncio.CancelledError):
+            await waiting
+        await manager.stop("signal")
+        await control.stop()
+
+
+async def _roll_on(manager: Manager, hangup: asyncio.Event) -> None:
+    while True:
+        await hangup.wait()
+        hangup.clear()
+        manager.roll.begin()

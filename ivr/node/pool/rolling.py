@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A rolling restart: a new nursery from disk, then worker after worker replaced by one from it; no call is ended.
+
+Nothing happens to the running workers before the new nursery has loaded: configuration that is refused is only said.
+"""
+
+import asyncio
+import logging
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from ivr.node.pool.nurseries import NurseryFailed
+from ivr.node.pool.pooled import Pooled, State
+
+if TYPE_CHECKING:
+    from ivr.node.pool.manager import Manager
+
+log = logging.getLogger(__name__)
+
+LOOK_S = 0.05
+RENDER_S = 300.0
+
+
+class Roll:
+    """At most one at a time; one that is asked for meanwhile follows."""
+
+    def __init__(self, manager: "Manager") -> None:
+        self._manager = manager
+        self._task: asyncio.Task[None] | None = None
+        self._again = False
+        self.error: str | None = None
+        """Why the last one came to nothing, or None."""
+
+    @property
+    def active(self) -> bool:
+        """Whether one is under way."""
+        return self._task is not None and not self._task.done()
+
+    def begin(self) -> None:
+        """Starts one, or another after the one that is under way."""
+        if self.active:
+            self._again = True
+        else:
+            self._task = asyncio.ensure_future(self._run())
+
+    def cancel(self) -> None:
+        """The node stops."""
+        if self._task is not None:
+            self._task.cancel()
+
+    def status(self) -> dict[str, Any]:
+        """Whether it is under way, how many workers are left to replace, and why the last one failed."""
+        return {"active": self.active, "left": len(self._stale()) if self.active else 0, "error": self.error}
+
+    def _stale(self) -> list[Pooled]:
+        manager = self._manager
+        return [w for _, w in sorted(manager.workers.items()) if w.generation < manager.generation]
+
+    async def _run(self) -> None:
+        manager = self._manager
+        while True:
+            self._again = False
+            try:
+                await self._load()
+            except (NurseryFailed, OSError) as error:
+                self.error = str(error)
+                log.error("no rolling restart, everything goes on as it was: %s", error)
+            else:
+                self.error = None
+                log.info("rolling restart: %d workers are replaced one after the other", len(self._stale()))
+                await self._replace()
+                log.info("rolling restart: done, generation %d", manager.generation)
+            if not self._again:
+                return
+
+    async def _load(self) -> None:
+        """Renders what new flows say, and loads a new nursery, with the code that is on disk now."""
+        manager = self._manager
+        await _render(str(manager.folder))
+        nursery = await manager.new_nursery()
+        old, manager.nursery = manager.nursery, nursery
+        manager.generation += 1
+        if old is not None:
+            old.close()
+
+    async def _replace(self) -> None:
+        while stale := self._stale():
+            leaving = [w for w in stale if w.leaving is not None]
+            staying = [w for w in stale if w.leaving is None and w.state is not State.GONE]
+            # A quarter at a time: their calls may last, and the others carry what comes meanwhile.
+            at_once = max(1, len(self._manager.workers) // 4)
+            if staying and len(leaving) < at_once:
+                await self._before(staying[0])
+                self._manager.leave(staying[0], "upgrade")
+            else:
+                await asyncio.sleep(LOOK_S)
+
+    async def _before(self, worker: Pooled) -> None:
+        """Where a slot is free, the new worker is ready before the old one takes no more calls."""
+        manager = self._manager
+        free = manager.free_slots()
+        if not free or not worker.serves or manager.draining:
+            return
+        new = manager.start_worker(free[0])
+        while new is not None and new.state is State.STARTING:
+            await asyncio.sleep(LOOK_S / 5)
+
+
+async def _render(folder: str) -> None:
+    """`ivr prompts render` of the code on disk. Raises OSError with what it said."""
+    # The threads of libraries end with it, and the nursery stays without.
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "ivr", "prompts", "render", "--config", folder),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+        env={name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"},
+    )
+    try:
+        _, said = await asyncio.wait_for(process.communicate(), RENDER_S)
+    except (TimeoutError, asyncio.CancelledError):
+        process.kill()
+        raise
+    if process.returncode:
+        lines = said.decode(errors="replace").strip().splitlines() or ["no word of why"]
+        raise OSError(f"prompts cannot be rendered: {lines[-1]}")
