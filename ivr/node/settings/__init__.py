@@ -2,6 +2,7 @@
 """server.yaml: every setting with its meaning, unit and default. docs/reference/settings.md is generated from this."""
 
 from ivr.node.settings.archive import Archive
+from ivr.node.settings.edge import Edge, EdgeTls, Inside, Listen, NodeEdge, Trunk
 from ivr.node.settings.groups import (
     Anchors,
     Checkpoint,
@@ -30,16 +31,21 @@ __all__ = [
     "Archive",
     "Checkpoint",
     "Codec",
+    "Edge",
+    "EdgeTls",
+    "Inside",
     "Ipv4",
     "KeyFiles",
     "Ledger",
     "Limits",
+    "Listen",
     "Log",
     "LogFormat",
     "LogLevel",
     "LogPersonal",
     "Media",
     "Metrics",
+    "NodeEdge",
     "NodeFolder",
     "Pool",
     "Port",
@@ -52,5 +58,6 @@ __all__ = [
     "Storage",
     "TimestampAuthority",
     "Transport",
+    "Trunk",
     "WitnessService",
 ]

@@ -10,6 +10,7 @@ from ivr.flow.place import FileError, Mistake, Place
 from ivr.flow.values import BesideFile
 from ivr.flow.yamlfile import Node, Rules, load_model
 from ivr.ledger.personal import PersonalSettings
+from ivr.node.settings.edge import Edge, edge_fits
 from ivr.node.settings.groups import (
     Anchors,
     KeyFiles,
@@ -41,6 +42,8 @@ class Settings(Node):
     """How much, and how long."""
     pool: Pool = Field(default_factory=Pool)
     """How many workers, or how the pool of workers behaves."""
+    edge: Edge = Field(default_factory=Edge)
+    """The SIP proxy before the workers; used when there can be more than one."""
     ledger: Ledger = Field(default_factory=Ledger)
     """The process that signs and stores events."""
     storage: Storage = Field(default_factory=Storage)
@@ -100,6 +103,9 @@ class Settings(Node):
         for index, key, what in alike(self.nodes):
             rules.refuse(("nodes", index, key), what, "each node one of its own")
         ports_fit(rules, self.pool, self.sip.port, first, self.media.port_range)
+        if self.pool.edge or self.edge.nodes:
+            workers = range(self.pool.sip_port, self.pool.sip_port + self.pool.max)
+            edge_fits(rules, self.edge, (self.sip.address, self.sip.port), workers)
         rules.done("Settings")
         return self
 

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The edge: Kamailio before the workers, its configuration generated from server.yaml."""

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Commands to a running edge: which workers or nodes get calls, and what becomes of the calls of one that died."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Self
+
+from ivr.node.edge.model import EdgePlan
+from ivr.node.edge.render import WORKERS
+from ivr.node.edge.rpc import EdgeRefused, Rpc
+from ivr.node.settings import Settings
+
+_INBOUND, _OUTBOUND = "wrk", "out"
+
+
+class PlaceState(StrEnum):
+    """How the edge treats a worker or node."""
+
+    ACTIVE = "active"
+    """It gets calls."""
+    DRAINING = "draining"
+    """It gets none; those it has go on."""
+    OUT = "out"
+    """It gets none: there is no worker in this slot, or it was removed."""
+    SILENT = "silent"
+    """It gets none because it did not answer. It is asked every second, and gets calls when it answers."""
+
+
+_FLAGS = {"A": PlaceState.ACTIVE, "D": PlaceState.DRAINING, "T": PlaceState.ACTIVE}
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceStatus:
+    """One worker or node: its state and the calls that came in to it."""
+
+    name: str
+    uri: str
+    state: PlaceState
+    calls: int
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeStatus:
+    """What the edge knows. `run` is another after every start of it: states must then be set again."""
+
+    run: str
+    places: tuple[PlaceStatus, ...]
+    hosts: tuple[PlaceStatus, ...] = ()
+    """Hosts of trunks."""
+    counters: Mapping[str, int] = field(default_factory=dict)
+    """Counted since this run began, by name; `name:trunk` where it is a trunk's."""
+
+    def of(self, name: str) -> PlaceStatus:
+        """Raises KeyError."""
+        for place in self.places:
+            if place.name == name:
+                return place
+        raise KeyError(name)
+
+
+class EdgeControl:
+    """A client of the edge's RPC socket. `places` are the URIs of workers or nodes by name.
+
+    Every command raises EdgeUnavailable when no edge answers, and KeyError for an unknown name.
+    """
+
+    def __init__(self, rpc: Path, places: Mapping[str, str], *, front: bool = False) -> None:
+        self._rpc = Rpc(rpc)
+        self._places = dict(places)
+        self._front = front
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """For the edge of this server."""
+        plan = EdgePlan.of(settings)
+        return cls(plan.rpc, {place.name: place.uri for place in plan.places}, front=plan.front)
+
+    async def enable(self, name: str) -> None:
+        """From now on it gets calls."""
+        await self._set(name, "a")
+
+    async def drain(self, name: str) -> None:
+        """No new calls; those that are up go on."""
+        await self._set(name, "d")
+
+    async def remove(self, name: str) -> int:
+        """Out of rotation at once, and BYE to both sides of each of its calls and outbound legs. How many were ended.
+
+        A worker comes back by `enable` alone; a node also when it answers pings again.
+        """
+        uri = self._places[name]
+        await self._set(name, "ip" if self._front else "i")
+        ended = 0
+        for profile in (_INBOUND, _OUTBOUND):
+            for dialog in await self._dialogs(profile, uri):
+                try:
+                    await self._rpc.call("dlg.end_dlg", int(dialog["h_entry"]), int(dialog["h_id"]))
+                    ended += 1
+                except EdgeRefused:
+                    continue  # it ended by itself in between
+        return ended
+
+    async def run(self) -> str:
+        """The mark of this run of the edge: another one after each start. One quick command."""
+        item = await self._rpc.call("htable.get", "stat", "run")
+        return str(item["item"]["value"])
+
+    async def status(self) -> EdgeStatus:
+        """Everything; one command for each place."""
+        counters = await self._counters()
+        run = counters.pop("run", "")
+        places: list[PlaceStatus] = []
+        hosts: list[PlaceStatus] = []
+        for number, record in await self._destinations():
+            uri, name = str(record["URI"]), str(record.get("ATTRS", {}).get("DUID", ""))
+            calls = await self._size(_INBOUND, uri) if number == WORKERS else 0
+            status = PlaceStatus(name, uri, _state(str(record["FLAGS"])), calls)
+            (places if number == WORKERS else hosts).append(status)
+        order = {name: place for place, name in enumerate(self._places)}
+        places.sort(key=lambda place: order.get(place.name, len(order)))
+        return EdgeStatus(str(run), tuple(places), tuple(hosts), {name: int(n) for name, n in counters.items()})
+
+    async def reload_tls(self) -> None:
+        """Connections from now on get the certificate that is on disk; those that are up keep theirs."""
+        await self._rpc.call("tls.reload")
+
+    def close(self) -> None:
+        """Lets the socket go."""
+        self._rpc.close()
+
+    # -- commands of Kamailio ------------------------------------------------------------------------------------
+
+    async def _set(self, name: str, state: str) -> None:
+        await self._rpc.call("dispatcher.set_state", state, WORKERS, self._places[name])
+
+    async def _dialogs(self, profile: str, uri: str) -> list[dict[str, Any]]:
+        found = await self._rpc.call("dlg.profile_list", profile, uri)
+        return found if isinstance(found, list) else [found] if found else []
+
+    async def _size(self, profile: str, uri: str) -> int:
+        return int(await self._rpc.call("dlg.profile_get_size", profile, uri))
+
+    async def _destinations(self) -> list[tuple[int, dict[str, Any]]]:
+        listed = await self._rpc.call("dispatcher.list")
+        return [
+            (int(record["SET"]["ID"]), target["DEST"])
+            for record in listed["RECORDS"]
+            for target in record["SET"]["TARGETS"]
+        ]
+
+    async def _counters(self) -> dict[str, Any]:
+        dumped = await self._rpc.call("htable.dump", "stat")
+        return {str(slot["name"]): slot["value"] for entry in dumped for slot in entry["slot"]}
+
+
+def _state(flags: str) -> PlaceState:
+    """Kamailio's flags: A active, I inactive, D disabled, T trying; then P when it is asked whether it answers."""
+    if flags.startswith("I"):
+        return PlaceState.SILENT if "P" in flags else PlaceState.OUT
+    return _FLAGS.get(flags[:1], PlaceState.OUT)

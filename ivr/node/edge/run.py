@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`ivr edge run`: writes the configuration, becomes an unprivileged user, and turns into Kamailio."""
+
+import asyncio
+import ctypes
+import os
+import pwd
+import resource
+import shutil
+import signal
+import time
+from pathlib import Path
+
+from ivr.node.edge.files import Own, keep, write_all
+from ivr.node.edge.model import RPC, EdgePlan
+from ivr.node.edge.render import CFG, HERE
+from ivr.node.edge.rpc import EdgeRefused, EdgeUnavailable, Rpc
+from ivr.node.notify import notify
+from ivr.node.process import SUPERVISED
+from ivr.node.settings import LogFormat
+
+USERS = ("ivr-edge", "kamailio", "nobody")
+READY_S = 25.0
+PRIVATE_MB = 8
+_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
+
+
+class EdgeError(Exception):
+    """The edge cannot be started; the message says why and what to do."""
+
+
+def kamailio() -> Path:
+    """The program. Raises EdgeError when it is not installed."""
+    found = shutil.which("kamailio") or shutil.which("kamailio", path="/usr/sbin:/usr/local/sbin")
+    if found is None:
+        raise EdgeError("kamailio is not installed: apt-get install kamailio kamailio-tls-modules")
+    return Path(found)
+
+
+def user_for(name: str | None) -> pwd.struct_passwd | None:
+    """Whom to become; None when we are not root and stay who we are. Raises EdgeError for a name that nobody has."""
+    if os.geteuid() != 0:
+        return None
+    for candidate in [name] if name else USERS:
+        try:
+            found = pwd.getpwnam(candidate)
+        except KeyError:
+            continue
+        if found.pw_uid == 0:
+            raise EdgeError(f"edge.user: {candidate} is root, which the edge must not be: name another user")
+        return found
+    raise EdgeError(f"edge.user: no user {name or ' or '.join(USERS)} on this machine: make one, or name another")
+
+
+def command(plan: EdgePlan, program: Path) -> list[str]:
+    """Kamailio in the foreground, its log on stderr. Paths are relative: see `run_edge`."""
+    line = [str(program), "-DD", "-E", "-f", f"{HERE}/{CFG}", "-Y", ".", "-w", "."]
+    line += ["-m", str(plan.memory), "-M", str(PRIVATE_MB)]
+    if plan.format is LogFormat.JSON:
+        line += ["--log-engine=json"]
+    return line
+
+
+def run_edge(plan: EdgePlan) -> None:
+    """Does not return: this process becomes Kamailio. Raises EdgeError, TlsFileError, OSError."""
+    program = kamailio()
+    user = user_for(plan.user)
+    write_all(plan, owner_of(plan))
+    # Kamailio names all its files from here, so it needs no way through the folders above, which may be closed to it.
+    os.chdir(plan.folder)
+    _forget_old_socket()
+    if user is not None:
+        os.initgroups(user.pw_name, user.pw_gid)
+        os.setgid(user.pw_gid)
+        os.setuid(user.pw_uid)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.umask(0o027)
+    libc = ctypes.CDLL(None)
+    libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    if os.environ.get(SUPERVISED):
+        # After the change of user, which would undo it. A server that is killed leaves no edge behind.
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    _tell_when_ready()
+    os.execv(program, command(plan, program))
+
+
+def owner_of(plan: EdgePlan) -> Own:
+    """What gives a file to the edge's user. Raises EdgeError."""
+    user = user_for(plan.user)
+    if user is None:
+        return keep
+
+    def own(handle: int) -> None:
+        os.fchown(handle, user.pw_uid, user.pw_gid)
+
+    return own
+
+
+def _forget_old_socket() -> None:
+    """The socket of a run before, which could no longer answer."""
+    Path(RPC).unlink(missing_ok=True)
+
+
+def _tell_when_ready() -> None:
+    """A process of its own says READY=1 when the edge answers, and ends.
+
+    It is nobody's child: Kamailio shuts down when a process ends that it takes for one of its own.
+    """
+    if not os.environ.get("NOTIFY_SOCKET"):
+        return
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+        return
+    if os.fork():
+        os._exit(0)
+    try:
+        asyncio.run(_wait_ready())
+    finally:
+        os._exit(0)
+
+
+async def _wait_ready() -> None:
+    rpc = Rpc(Path(RPC))
+    until = time.monotonic() + READY_S
+    while time.monotonic() < until:
+        try:
+            await rpc.call("htable.get", "stat", "run")
+            notify("READY=1")
+            return
+        except (EdgeUnavailable, EdgeRefused):
+            await asyncio.sleep(0.02)
