@@ -48,6 +48,7 @@ class ToldLedger:
 
     written: list[Written] = field(default_factory=list)
     answer: Callable[[Written], None] = lambda _written: None
+    attended: set[str] = field(default_factory=set)
 
     def append(
         self,
@@ -64,6 +65,12 @@ class ToldLedger:
         self.written.append(one)
         self.answer(one)
         return done
+
+    def attend(self, call: str) -> None:
+        self.attended.add(call)
+
+    def leave(self, call: str) -> None:
+        self.attended.discard(call)
 
     @property
     def kinds(self) -> list[str]:

@@ -128,6 +128,7 @@ class CallHands:
             session.driver.tell(i.RecorderFailed(number, type(error).__name__))
             return
         self._recorder = recorder
+        session.journal.attend()
         self._spawn(self._start(number, recorder))
 
     async def _start(self, number: int, recorder: CallRecorder) -> None:
@@ -186,6 +187,7 @@ class CallHands:
     def stop_recording(self, number: int, reason: str, erase: bool) -> None:
         """Not a sample after this moment; the log hears what was kept."""
         recorder, self._recorder = self._recorder, None
+        self._session.journal.leave()
         if recorder is None:
             self._stopped(number, reason, None, erase)
             return

@@ -21,6 +21,14 @@ class Journal:
         """Milliseconds since the call was received, monotonic."""
         return int((self._loop.time() - self._started) * 1000)
 
+    def attend(self) -> None:
+        """Something is recorded: a ledger that hangs is to be noticed, though this call may have nothing to say."""
+        self._ledger.attend(self.call)
+
+    def leave(self) -> None:
+        """Nothing is recorded any more."""
+        self._ledger.leave(self.call)
+
     def write(
         self,
         kind: str,

@@ -129,6 +129,7 @@ class Session:
         with suppress(TimeoutError):
             await asyncio.wait_for(self.hands.closed(), END_S)
         self.driver.close()
+        self.journal.leave()
         outcome, reason = self.outcome
         self.journal.write("call.ended", {"outcome": outcome, "reason": reason})
 

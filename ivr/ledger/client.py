@@ -12,6 +12,7 @@ from typing import Any, Literal, cast
 from ivr.ledger.canonical import Json
 from ivr.ledger.errors import LedgerRefused, LedgerUnavailable
 from ivr.ledger.ids import uuid7
+from ivr.ledger.patience import Patience
 from ivr.ledger.protocol import FATAL, VERSION, Ack, ProtocolError, Unpacker, pack
 
 __all__ = ["Ack", "LedgerClient", "LedgerRefused", "LedgerUnavailable"]
@@ -22,6 +23,7 @@ MAX_QUEUE = 20_000
 BACKOFF_S = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 CLOSE_S = 5.0
 HELLO_S = 5.0
+_PING = pack({"op": "ping"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,9 @@ class _Pending:
 class LedgerClient:
     """One connection that is made again when it drops. Owned by one event loop; not for other threads."""
 
-    def __init__(self, socket: Path, worker: str, role: str, live_calls: Callable[[], list[str]]) -> None:
+    def __init__(
+        self, socket: Path, worker: str, role: str, live_calls: Callable[[], list[str]], patience: float | None
+    ) -> None:
         self._socket = socket
         self._worker = worker
         self._role = role
@@ -46,7 +50,10 @@ class LedgerClient:
         self._idle = asyncio.Event()
         self._idle.set()
         self._task: asyncio.Task[None] | None = None
+        self._patience = Patience(patience, self._waits, self._ping, self._state) if patience else None
+        self._up = True
         self.on_state: Callable[[bool], None] | None = None
+        """Told False when the ledger is gone or hangs, and True when it answers again."""
         self.on_lost: Callable[[list[str]], None] | None = None
 
     @classmethod
@@ -58,12 +65,14 @@ class LedgerClient:
         live_calls: Callable[[], list[str]] = list,
         role: Literal["worker", "tool"] = "worker",
         wait: float = 0.0,
+        patience: float | None = None,
     ) -> "LedgerClient":
         """Connect, trying for `wait` seconds. Raises LedgerUnavailable. Later drops are mended in the background.
 
         `live_calls` is asked at each connection: calls the worker still drives, so that they are not taken for lost.
+        `patience`: seconds after which a connected ledger that answers nothing counts as gone; None waits for ever.
         """
-        client = cls(socket, worker, role, live_calls)
+        client = cls(socket, worker, role, live_calls, patience)
         deadline = asyncio.get_running_loop().time() + wait
         while True:
             try:
@@ -78,8 +87,19 @@ class LedgerClient:
 
     @property
     def connected(self) -> bool:
-        """Whether an append would be sent now."""
-        return self._line is not None and not self._line.lost.done()
+        """Whether an append would be sent now, and answered as far as is known."""
+        hangs = self._patience is not None and self._patience.lost
+        return self._line is not None and not self._line.lost.done() and not hangs
+
+    def attend(self, call: str) -> None:
+        """From now on this call wants to know at once when the ledger hangs, though it has nothing to say."""
+        if self._patience is not None:
+            self._patience.attend(call)
+
+    def leave(self, call: str) -> None:
+        """The end of `attend`; harmless without it."""
+        if self._patience is not None:
+            self._patience.leave(call)
 
     def append(
         self,
@@ -119,11 +139,15 @@ class LedgerClient:
         self._idle.clear()
         if self._line is not None:
             self._line.write(frame)
+            if self._patience is not None:
+                self._patience.sent()
         return done
 
     async def close(self, timeout: float = CLOSE_S) -> None:
         """Wait for what is queued (at most `timeout` seconds), then close. What is left fails."""
         self._closing = True
+        if self._patience is not None:
+            self._patience.close()
         with suppress(TimeoutError):
             await asyncio.wait_for(self._idle.wait(), timeout)
         if self._task is not None:
@@ -146,6 +170,9 @@ class LedgerClient:
         except BaseException:
             line.shut()
             raise
+        if self._patience is not None:
+            self._patience.begin_again()
+            self._patience.sent()
         for pending in self._pending.values():
             line.write(pack(pending.message | {"again": True}))
         self._line = line
@@ -170,7 +197,18 @@ class LedgerClient:
                     await asyncio.sleep(BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)])
                     attempt += 1
 
+    def _waits(self) -> bool:
+        return self._line is not None and (self._line.pinged or bool(self._pending))
+
+    def _ping(self) -> None:
+        if self._line is not None:
+            self._line.ping()
+
     def _answered(self, message: dict[str, Any]) -> None:
+        if self._patience is not None:
+            self._patience.answered()
+        if message["op"] == "pong":
+            return
         pending = self._pending.get(message["n"])
         if pending is None:
             return
@@ -203,8 +241,10 @@ class LedgerClient:
             self._idle.set()
 
     def _state(self, connected: bool) -> None:
-        if self.on_state is not None:
+        # A ledger that hung and then dropped the connection went once.
+        if connected != self._up and self.on_state is not None:
             self.on_state(connected)
+        self._up = connected
 
 
 class _Line(asyncio.Protocol):
@@ -214,6 +254,9 @@ class _Line(asyncio.Protocol):
         self._answered = answered
         self._unpacker = Unpacker()
         self._transport: asyncio.Transport | None = None
+        self._pings = False
+        self.pinged = False
+        """Whether an answer is owed to a ping."""
         loop = asyncio.get_running_loop()
         self.welcome: asyncio.Future[list[str]] = loop.create_future()
         self.lost: asyncio.Future[None] = loop.create_future()
@@ -226,8 +269,10 @@ class _Line(asyncio.Protocol):
         try:
             for message in self._unpacker.feed(data):
                 if message["op"] == "welcome" and not self.welcome.done():
+                    self._pings = message.get("pings") is True
                     self.welcome.set_result(list(message["lost"]))
-                elif message["op"] in ("ack", "refused"):
+                elif message["op"] in ("ack", "refused", "pong"):
+                    self.pinged = False
                     self._answered(message)
                 else:
                     raise ProtocolError(f"{message['op']!r} was not expected here")
@@ -246,6 +291,12 @@ class _Line(asyncio.Protocol):
     def write(self, frame: bytes) -> None:
         if self._transport is not None:
             self._transport.write(frame)
+
+    def ping(self) -> None:
+        """Asks for an answer, of a ledger that knows how."""
+        if self._pings and not self.pinged:
+            self.pinged = True
+            self.write(_PING)
 
     def shut(self) -> None:
         if self._transport is not None:

@@ -5,6 +5,7 @@ import asyncio
 import logging
 import socket as sockets
 import struct
+from collections.abc import Callable
 from typing import Any, Protocol, cast
 
 from ivr.ledger.canonical import MAX_INT
@@ -38,6 +39,9 @@ class Handler(Protocol):
 
     def erase(self, connection: "Connection", n: int, message: dict[str, Any]) -> None:
         """The peer has an event that erases personal fields."""
+
+    def ping(self, reply: Callable[[], None]) -> None:
+        """The peer asks whether it is answered still, and whether the disk keeps up."""
 
     def stats(self) -> dict[str, Any]:
         """How the ledger is doing, and what it counted."""
@@ -134,6 +138,8 @@ class Connection(asyncio.Protocol):
             if self._unanswered >= MAX_UNANSWERED and not self._paused and self._transport is not None:
                 self._paused = True
                 self._transport.pause_reading()
+        elif op == "ping" and self.worker:
+            self._handler.ping(lambda: self._send({"op": "pong"}))
         elif op == "stats" and self.worker:
             self._send({"op": "stats", "stats": self._handler.stats()})
         else:
@@ -149,7 +155,7 @@ class Connection(asyncio.Protocol):
             raise ProtocolError(f"a name of {len(worker)} characters; the limit is {MAX_NAME}")
         self.worker, self.role = worker, str(role)
         lost = self._handler.hello(self, [str(call) for call in live])
-        self._send({"op": "welcome", "log": self._handler.origin, "lost": lost})
+        self._send({"op": "welcome", "log": self._handler.origin, "lost": lost, "pings": True})
 
     def _send(self, message: dict[str, Any]) -> None:
         if self._transport is not None and not self._transport.is_closing():

@@ -7,7 +7,10 @@ tool → ledger     the same, with "auth":{"who":NAME,"sig":…} where a person 
                   {"op":"find","n":N,"id":UUID,"by":"number"|"reference","value":…,"auth":…}
                   {"op":"erase","n":N,…as append…,"fields":[[SEQ,NAME|null],…],"subject":NUMBER|null,"auth":…}
                   {"op":"stats"}: what the ledger counted, and how it is doing (stats.py); answered at once
-ledger → worker   {"op":"welcome","log":ORIGIN,"lost":[CALL,…]}
+                  {"op":"ping"}: are you there, and does the disk take what it was given? Only after a welcome with
+                  "pings":true: a ledger of an earlier release does not know it
+ledger → worker   {"op":"welcome","log":ORIGIN,"lost":[CALL,…],"pings":true}
+                  {"op":"pong"}, once nothing that came before the ping is on its way to the disk any more
                   {"op":"ack","n":N,"seq":…,"id":…,"time":…,"jws":…}
                   {"op":"refused","n":N,"code":CODE,"message":…}
 ledger → tool     {"op":"found","n":N,"events":[[SEQ,NAME,CALL|null,TYPE],…],"more":BOOL}

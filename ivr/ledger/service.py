@@ -228,6 +228,10 @@ class LedgerService:
             raise LedgerRefused(FORBIDDEN, str(error)) from None
         return authorise(kind, message, people)
 
+    def ping(self, reply: Callable[[], None]) -> None:
+        """A peer wants to know whether this goes on; the answer waits for what is on its way to the disk."""
+        self._writer.settled(reply)
+
     def stats(self) -> dict[str, Any]:
         """How the ledger is doing and what it counted since its start; nothing personal is in it."""
         return self._stats.as_json() | self._writer.state() | {"workers": len(self._workers)}

@@ -98,6 +98,14 @@ class GroupWriter:
             "checkpoint_age_s": now - self._sealed_at,
         }
 
+    def settled(self, reply: Callable[[], None]) -> None:
+        """Calls back once all that was queued before this is on the disk; at once when nothing is on its way."""
+        if self._in_flight:
+            newest = next(reversed(self._in_flight.values()))
+            newest.replies.append(lambda _ack, _error: reply())
+        else:
+            reply()
+
     def tick(self) -> None:
         """Called about once a second: makes a checkpoint when one is due."""
         self._wake.set()

@@ -81,6 +81,33 @@ def test_the_ledger_dies_and_the_recording_stops_but_not_the_call(place: House) 
     place.check()
 
 
+def test_the_ledger_hangs_and_the_recording_stops_but_not_the_call(place: House) -> None:
+    alice, bob = place.peers["alice"], place.peers["bob"]
+    line = place.ring(alice, "100")
+    started = line.wait("recording.started")
+    both_hear(line, bob)
+    ledger, said = place.server.part("ledger"), len(place.server.output)
+    os.kill(ledger, signal.SIGSTOP)
+    try:
+        # Nobody says anything meanwhile, and its connection stays open.
+        place.server.wrote("the ledger is gone", since=said)
+        both_hear(line, bob)
+        gone_at = len(place.server.output)
+        alice.listen(3000)
+    finally:
+        os.kill(ledger, signal.SIGCONT)
+    place.server.wrote("the ledger is back", since=gone_at)
+    line.wait("ledger.unreachable")
+    stopped = line.wait("recording.stopped")
+    assert stopped.data["reason"] == "ledger"
+    noticed = line.only("ledger.unreachable").data["at_ms"] - started.data["at_ms"]
+    # The three seconds after it was noticed are not in the recording.
+    assert line.kept_ms() < noticed + 1500
+    both_hear(line, bob)
+    line.hang_up()
+    place.check()
+
+
 def test_the_worker_dies_and_is_replaced(place: House) -> None:
     alice, bob = place.peers["alice"], place.peers["bob"]
     line = place.ring(alice, "100")

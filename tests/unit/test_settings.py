@@ -93,6 +93,7 @@ def walk(model: type[BaseModel], at: str) -> list[str]:
         ("limits: {max_call_time: 5s}", "1:25", "end before a notice does"),
         ("ledger: {permit_timeout: 500}", "1:26", "500 is not a time"),
         ("ledger: {permit_timeout: 1 min}", "1:26", "between 50ms and 5s"),
+        ("ledger: {answer_timeout: 100ms}", "1:26", "between 500ms and 30s"),
         ("log: {level: loud}", "1:14", "'loud' is not a known level; expected debug, info, warning or error"),
         ("prompts: {voices: {english: en}}", "1:20", "'english' is not a language"),
     ],

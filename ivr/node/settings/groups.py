@@ -106,6 +106,8 @@ class Ledger(Node):
     """The Unix socket between worker and ledger."""
     permit_timeout: Duration = Duration(500)
     """How long a permit may take to be durable; after that the call is served unrecorded."""
+    answer_timeout: Duration = Duration(2_000)
+    """How long a ledger may answer nothing at all while a worker waits; after that recordings end, until it answers."""
     checkpoint: Checkpoint = Checkpoint()
     """When a checkpoint is signed."""
 
@@ -114,6 +116,8 @@ class Ledger(Node):
         rules = Rules()
         if not 50 <= self.permit_timeout.ms <= 5_000:
             rules.refuse("permit_timeout", f"a time-out of {self.permit_timeout}", "between 50ms and 5s")
+        if not 500 <= self.answer_timeout.ms <= 30_000:
+            rules.refuse("answer_timeout", f"a time-out of {self.answer_timeout}", "between 500ms and 30s")
         rules.done("Ledger")
         return self
 
