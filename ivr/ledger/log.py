@@ -183,6 +183,10 @@ class Log:
             self._checkpointed = seal.size
         return [Ack(row.seq, row.id, row.time, row.jws) for row in rows]
 
+    def check(self) -> None:
+        """Raises LedgerFatal when nothing could be written any more. From any thread; never waits."""
+        self._store.check()
+
     def close(self) -> None:
         """Release the store. A last checkpoint is the caller's decision."""
         self.personal.close()

@@ -16,6 +16,7 @@ from typing import Any
 from ivr.ledger.calllines import CallLines
 from ivr.ledger.clock import ClockWatch
 from ivr.ledger.connection import Connection
+from ivr.ledger.database import Database
 from ivr.ledger.errors import LedgerError, LedgerFatal, LedgerMissing, LedgerRefused
 from ivr.ledger.keys import load_ledger_key, load_pseudonym_key
 from ivr.ledger.log import Entry, Log
@@ -321,7 +322,7 @@ async def _listen(path: Path, factory: Callable[[], Connection]) -> asyncio.Serv
 
 
 async def run_ledger(
-    db: Path,
+    db: Database,
     keys: Path,
     settings: ServiceSettings,
     inventory: Inventory,

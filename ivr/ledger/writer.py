@@ -107,7 +107,11 @@ class GroupWriter:
             reply()
 
     def tick(self) -> None:
-        """Called about once a second: makes a checkpoint when one is due."""
+        """Called about once a second: makes a checkpoint when one is due. A database that went away ends the ledger."""
+        try:
+            self._log.check()
+        except LedgerFatal as error:
+            self.fail(error)
         self._wake.set()
 
     def fail(self, error: LedgerFatal) -> None:
