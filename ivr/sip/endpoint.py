@@ -54,6 +54,10 @@ class EndpointSettings:
     rate: int = 8_000
     user_agent: str = "Assent"
     log_level: int = 1
+    proxy: str = ""
+    """Where every request goes first, such as `sip:127.0.0.1:5062;lr`: the edge. Empty for straight to its target."""
+    domain: str = ""
+    """Host, with its port if need be, of our own address as others see it. Empty for what we listen on."""
 
 
 OnIncoming = Callable[[Leg, Invite], None]
@@ -161,7 +165,7 @@ class Endpoint:
         config = pj.TransportConfig()
         config.port = self.port
         config.boundAddress = s.address
-        if s.public_address:
+        if s.public_address and not s.proxy:
             config.publicAddress = s.public_address
         number: int = self._ep.transportCreate(kind, config)
         if not self.port:
@@ -171,8 +175,10 @@ class Endpoint:
     def _make_account(self, transport: int) -> _Account:
         s = self._settings
         config = pj.AccountConfig()
-        config.idUri = f"sip:assent@{s.public_address or s.address}:{self.port}"
+        config.idUri = self._identity()
         config.sipConfig.transportId = transport
+        if s.proxy:
+            config.sipConfig.proxies.append(s.proxy)
         config.callConfig.timerUse = pj.PJSUA_SIP_TIMER_OPTIONAL
         media = config.mediaConfig.transportConfig
         media.boundAddress = s.media_address
@@ -243,6 +249,7 @@ class Endpoint:
             record_aware=call.record_aware,
             preference=sdp.record_preference(sdp.body(message)),
             allows_info="info" in sdp.tokens(message, "Allow"),
+            edge=sdp.edge_id(message),
         )
         self._loop.call_soon_threadsafe(self._arrived, leg, invite)
 
@@ -279,7 +286,8 @@ class Endpoint:
         return leg
 
     def _identity(self) -> str:
-        return f"sip:assent@{self._settings.public_address or self._settings.address}:{self.port}"
+        s = self._settings
+        return f"sip:assent@{s.domain or f'{s.public_address or s.address}:{self.port}'}"
 
     def _gone(self, leg: Leg) -> None:
         self._legs.discard(leg)
