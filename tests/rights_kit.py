@@ -84,6 +84,7 @@ class Server:
         told_days: int = 30,
         seed: int = 1,
         ended: bool = True,
+        seconds: float = 1.0,
     ) -> MadeCall:
         """A call that was up so long ago; the oldest ones first. Not while the ledger runs."""
         call, recording = uuid7(), uuid7() if recorded else ""
@@ -92,19 +93,19 @@ class Server:
         try:
             log.append([received(call, caller), asked(call, told_days), joined(call)])
             if recorded:
-                self._record(log, call, recording, seed)
+                self._record(log, call, recording, seed, round(seconds * RATE))
             data = {"at_ms": 9000, "outcome": "completed", "reason": "hangup"}
             log.append([Entry("call.ended", call, data)] if ended else [], checkpoint=True)
         finally:
             log.close()
         return MadeCall(call, recording)
 
-    def _record(self, log: Log, call: str, recording: str, seed: int) -> None:
+    def _record(self, log: Log, call: str, recording: str, seed: int, samples: int) -> None:
         data = {"at_ms": 10, "recording": recording, "parties": ["caller", "agent-1"], "number": 1, "reason": "ok"}
         (ack,) = log.append([Entry("recording.permitted", call, data)])
         permit = verify_permit(ack.jws, load_vkey(self.folder / "keys"), call=call)
         writer = RecordingWriter(permit, self.store, RATE, at_ms=20)
-        feed(writer, noise(RATE, seed), noise(RATE, seed + 1))
+        feed(writer, noise(samples, seed), noise(samples, seed + 1))
         kept = writer.finish("hangup").result(20)
         about = {"recording": recording, "number": 1, "rate": RATE}
         stopped = {
