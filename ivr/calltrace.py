@@ -4,6 +4,7 @@
 A process sets the trace of a call while it works on it; tasks, timers and callbacks made meanwhile inherit it.
 """
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -36,8 +37,12 @@ def tracing(trace: Trace) -> Iterator[None]:
         TRACE.reset(token)
 
 
-SHORTEST = 3
+SHORTEST = 5
 """A shorter value is not looked for: it would be found in every line."""
+
+
+LATE = 16
+"""Calls that are over and whose values are still masked."""
 
 
 class PersonalValues:
@@ -45,16 +50,19 @@ class PersonalValues:
 
     def __init__(self) -> None:
         self._by_call: dict[str, set[str]] = {}
+        self._over: deque[str] = deque()
         self._longest_first: tuple[str, ...] = ()
 
     def keep(self, call: str, values: Iterable[str]) -> None:
-        """From here on these are masked wherever they are written, until `drop`."""
+        """From here on these are masked wherever they are written."""
         self._by_call.setdefault(call, set()).update(value for value in values if len(value) >= SHORTEST)
         self._sort()
 
-    def drop(self, call: str) -> None:
-        """The call is over and nothing more is written of it."""
-        if self._by_call.pop(call, None) is not None:
+    def over(self, call: str) -> None:
+        """The call has ended. Its values are kept until LATE more have: a line may still be written of it."""
+        self._over.append(call)
+        if len(self._over) > LATE:
+            self._by_call.pop(self._over.popleft(), None)
             self._sort()
 
     def _sort(self) -> None:

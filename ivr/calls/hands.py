@@ -110,6 +110,11 @@ class CallHands:
 
     # -- recording -----------------------------------------------------------------------------------------------
 
+    @property
+    def lag_s(self) -> float | None:
+        """Audio of the running recording that is not sealed yet, in seconds; None when nothing is recorded."""
+        return self._recorder.lag_s if self._recorder is not None else None
+
     def start_recording(self, number: int, permit: str) -> None:
         """Opens the recorder with the permit that came back from the ledger, verified here once more."""
         session, services = self._session, self._session.services

@@ -144,6 +144,11 @@ class CallRecorder:
             if self._pause_at is not None and self._writer.written >= self._pause_at:
                 self._pause_now()
 
+    @property
+    def lag_s(self) -> float:
+        """Audio that was heard and that a crash now would lose, in seconds."""
+        return (self._ahead() + (self._writer.unsealed if self._writer else 0)) / self._rate
+
     def _ahead(self) -> int:
         """Samples that both have heard until now and that are not yet taken."""
         return min(channel.ahead for channel in self._channels)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What every call of a worker shares. Made once by the worker, never changed while calls run."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from ivr.calls.mediatally import MediaTally
 from ivr.flow.load import FlowSet
 from ivr.flow.prompts import Prompts, PromptSpec
 from ivr.ledger.client import LedgerClient
@@ -35,6 +36,7 @@ class Services:
     media_timeout_ms: int
     info_keys: bool
     inband_keys: bool
+    media: MediaTally = field(default_factory=MediaTally)
 
     def file(self, spec: PromptSpec) -> PromptFile:
         """The rendered file of a prompt, verified against its manifest. Raises PromptUnavailable."""

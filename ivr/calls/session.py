@@ -7,7 +7,8 @@ loop and go straight to the consent machine; only what it does not want reaches 
 
 import asyncio
 import logging
-from collections.abc import Mapping
+import time
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -18,12 +19,14 @@ from ivr.calls.media_watch import watch_media
 from ivr.calls.party import Party, key_paths
 from ivr.calls.services import PromptUnavailable, Services
 from ivr.calls.walk import walk
+from ivr.calltrace import PERSONAL, TRACE, Trace
 from ivr.consent import inputs as i
 from ivr.consent.state import Standing
 from ivr.flow.model import Flow
 from ivr.ledger.ids import uuid7
 from ivr.sip.events import Digit, Down, Invite, LegEvent, MediaChanged, PreferenceChanged, Up
 from ivr.sip.leg import Leg, LegGone
+from ivr.sip.quality import Quality
 from ivr.sip.sdp import user_of
 from media.cache import PromptFile
 from media.dtmf import DtmfDetector
@@ -47,6 +50,8 @@ class Session:
         self.services = services
         self.flow = flow
         self.call = uuid7()
+        self.trace = Trace(self.call, invite.edge)
+        self.since = time.time()
         self.journal = Journal(services.ledger, self.call, loop)
         self.caller = Party(i.CALLER, leg)
         self.agent: Party | None = None
@@ -66,6 +71,7 @@ class Session:
 
     async def run(self) -> None:
         """The whole call. Returns when its last event has been handed to the ledger."""
+        TRACE.set(self.trace)
         self._log_received()
         self.caller.leg.listen(lambda event: self.on_event(self.caller, event))
         flow = asyncio.ensure_future(self._walk())
@@ -86,14 +92,18 @@ class Session:
             with suppress(asyncio.CancelledError):
                 await flow
             await self._end()
+            PERSONAL.over(self.call)
 
     def _parties(self) -> list[Party]:
         return [self.caller, *([self.agent] if self.agent else [])]
 
     def _log_received(self) -> None:
+        invite = self._invite
+        self.masks((user_of(invite.caller), invite.dialled, invite.sip_call_id))
+        edge = {"edge": self.trace.edge} if self.trace.edge else {}
         self.journal.write(
             "call.received",
-            {"flow": self.flow.name, "worker": self.services.worker, "flow_sha256": self._flow_sha256},
+            {"flow": self.flow.name, "worker": self.services.worker, "flow_sha256": self._flow_sha256, **edge},
             {
                 "caller": user_of(self._invite.caller),
                 "dialled": self._invite.dialled,
@@ -133,6 +143,10 @@ class Session:
         outcome, reason = self.outcome
         self.journal.write("call.ended", {"outcome": outcome, "reason": reason})
 
+    def masks(self, values: Iterable[str]) -> None:
+        """From here on no line shows these."""
+        PERSONAL.keep(self.call, values)
+
     @property
     def caller_number(self) -> str:
         """The user part of the caller's From, for the agent's display."""
@@ -156,8 +170,8 @@ class Session:
                 self.driver.tell(i.Preferred(party.name, i.Preference(preference)))
             case MediaChanged():
                 self._media(party, event)
-            case Down():
-                self._down(party)
+            case Down(quality=quality):
+                self._down(party, quality)
 
     def _up(self, party: Party, up: Up) -> None:
         party.up = up
@@ -203,7 +217,9 @@ class Session:
             self.driver.tell(i.Renegotiated(party.name, paths))
         party.held = media.held
 
-    def _down(self, party: Party) -> None:
+    def _down(self, party: Party, quality: Quality | None) -> None:
+        if quality is not None:
+            self.services.media.leg_ended(party.name, quality)
         party.speaker.cut()
         party.gone.set()
         if party is self.caller:

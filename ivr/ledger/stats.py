@@ -6,13 +6,13 @@ metrics and the log cannot speak of different things. Labels hold words of our o
 """
 
 import re
-from bisect import bisect_left
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from time import time
 from typing import Any
 
+from ivr.histogram import Histogram
 from ivr.ledger.log import Entry
 
 MAX_SERIES = 200
@@ -60,27 +60,6 @@ COUNTED: Mapping[str, Counted] = {
     "bridge.failed": Counted("bridges_failed", ("status", "reason")),
 }
 """What is counted beside the plain number of events by type."""
-
-
-@dataclass(slots=True)
-class Histogram:
-    """Observations by upper bound, in seconds; the last count is of what is above all bounds."""
-
-    bounds: tuple[float, ...]
-    counts: list[int] = field(default_factory=list)
-    sum: float = 0.0
-
-    def __post_init__(self) -> None:
-        self.counts = [0] * (len(self.bounds) + 1)
-
-    def observe(self, seconds: float) -> None:
-        """One more."""
-        self.counts[bisect_left(self.bounds, seconds)] += 1
-        self.sum += seconds
-
-    def as_json(self) -> dict[str, Any]:
-        """As it goes over the socket."""
-        return {"bounds": list(self.bounds), "counts": list(self.counts), "sum": self.sum}
 
 
 class LedgerStats:

@@ -13,6 +13,7 @@ import pjsua2 as pj
 
 from ivr.sip import sdp
 from ivr.sip.events import Digit, DigitBy, Down, LegEvent, MediaChanged, PreferenceChanged, Ringing, Up
+from ivr.sip.quality import quality_of
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +47,8 @@ class PjCall(pj.Call):
                 self._confirmed = True
                 self._maybe_up()
             elif state == pj.PJSIP_INV_STATE_DISCONNECTED:
-                self._post(Down(status, reason))
+                # Its streams are closed after this callback.
+                self._post(Down(status, reason, quality_of(self, info.media)))
                 self._let_go()
         except Exception:
             log.exception("call state callback")

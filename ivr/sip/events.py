@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from ivr.sip.quality import Quality
+
 
 class DigitBy(StrEnum):
     """How a key was heard."""
@@ -25,6 +27,8 @@ class Invite:
     record_aware: bool
     preference: str | None
     allows_info: bool
+    edge: str = ""
+    """The id that the edge gave the call (X-Assent-Id), or empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +73,11 @@ class Digit:
 
 @dataclass(frozen=True, slots=True)
 class Down:
-    """The leg is gone. `status` is the last SIP status; `by_us` when we ended it."""
+    """The leg is gone. `status` is the last SIP status; `quality` is None when it had no audio."""
 
     status: int
     reason: str
+    quality: Quality | None = None
 
 
 LegEvent = Ringing | Up | MediaChanged | PreferenceChanged | Digit | Down

@@ -5,6 +5,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable
+from contextvars import Context, copy_context
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,7 @@ class Leg:
         self._call: PjCall | None = None
         self._audio: Any = None
         self._listener: Listener | None = None
+        self._context = Context()
         self._early: list[LegEvent] = []
         self._players: set[Player] = set()
         self._playing: set[Player] = set()
@@ -79,6 +81,8 @@ class Leg:
     def listen(self, listener: Listener) -> None:
         """Sets who hears this leg's events. Events that came before are delivered first, in order."""
         self._listener = listener
+        # PJSIP's thread knows of no call; what its events cause belongs to whoever listens.
+        self._context = copy_context()
         early, self._early = self._early, []
         for event in early:
             listener(event)
@@ -98,7 +102,7 @@ class Leg:
         if self._listener is None:
             self._early.append(event)
         else:
-            self._listener(event)
+            self._context.run(self._listener, event)
 
     # -- commands ------------------------------------------------------------------------------------------------
 

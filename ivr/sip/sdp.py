@@ -9,6 +9,8 @@ _REQUEST_USER = re.compile(r"^[A-Z]+ sips?:([^@\s;>]*)@", re.IGNORECASE)
 _SIGNAL = re.compile(r"^[ \t]*signal[ \t]*=[ \t]*([0-9A-D*#]+)[ \t]*\r?$", re.MULTILINE | re.IGNORECASE)
 _BARE = re.compile(r"\s*([0-9A-D*#]+)\s*", re.IGNORECASE)
 _BY_NUMBER = {"10": "*", "11": "#", "12": "A", "13": "B", "14": "C", "15": "D"}
+EDGE_ID = "X-Assent-Id"
+_EDGE_ID = re.compile(r"[0-9A-Za-z-]{8,64}")
 # No user is longer; without a limit a text of nothing but `sip:` would take the square of its length.
 _USER = re.compile(r"sips?:([^@\s;>]{0,256})@", re.IGNORECASE)
 
@@ -64,6 +66,12 @@ def user_of(uri: str) -> str:
     """The user part of a name-addr or URI, or the text itself when it has none."""
     match = _USER.search(uri[:_LIMIT])
     return match.group(1) if match else uri
+
+
+def edge_id(message: str) -> str:
+    """The id that the edge gave the call; empty when there is none, or what there is could be anything else."""
+    value = header(message, EDGE_ID) or ""
+    return value if _EDGE_ID.fullmatch(value) else ""
 
 
 def body(message: str) -> str:

@@ -18,6 +18,7 @@ from ivr.consent.state import Recording, Standing
 from ivr.flow.verbs import Bridge, Record
 from ivr.sip.events import Down, LegEvent, Up
 from ivr.sip.leg import LegGone
+from ivr.sip.sdp import EDGE_ID, user_of
 
 if TYPE_CHECKING:
     from ivr.calls.session import Session
@@ -95,8 +96,11 @@ class _Ringing:
     async def answer(self, ring_s: float) -> _Failed | None:
         """Waits for an answer, a refusal, or the end of the ring time."""
         session = self._session
+        session.masks((self._uri, user_of(self._uri)))
+        # The edge knows the outbound leg by the id of the call, and takes it off before it goes out.
+        headers = {EDGE_ID: session.trace.edge} if session.trace.edge else None
         try:
-            leg = session.services.endpoint.dial(self._uri, display=session.caller_number)
+            leg = session.services.endpoint.dial(self._uri, display=session.caller_number, headers=headers)
         except LegGone as error:
             log.warning("call %s: %s", session.call, error)
             return _Failed(0, "failed")
