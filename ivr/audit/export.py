@@ -47,7 +47,7 @@ def export(
     """
     newest = source.newest_checkpoint()
     if newest is None:
-        raise SourceError(f"{source.path} holds no checkpoint")
+        raise SourceError(f"{source.place} holds no checkpoint")
     try:
         checkpoint = _signed(newest.note, keys, "the newest checkpoint")
         if (checkpoint.size, checkpoint.root) != (newest.size, Tree(source, newest.size).root()):

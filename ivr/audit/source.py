@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads a log's database without the means to change it: SQLite opened read-only, one snapshot for the whole check."""
+"""Reads a log's database without the means to change it: opened read-only, one snapshot for the whole check."""
 
-import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
-from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from ivr.ledger.database import Database
 from ivr.ledger.nodes import WIDTH
 from ivr.ledger.proofs import subtree
+from ivr.ledger.reading import ReadError, open_reading
 from ivr.ledger.sealed import FieldOpener
 
 _EVENTS = "SELECT seq, id, call, recording, type, time, jws, leaf FROM events ORDER BY seq"
@@ -18,11 +18,6 @@ _NEWEST = "SELECT size, root, note FROM checkpoints ORDER BY size DESC LIMIT 1"
 _COLUMNS = "SELECT seq, id, call, recording, type, time, jws, leaf FROM events"
 _NODES = "SELECT hash FROM nodes WHERE level = ? AND number >= ? AND number < ? ORDER BY number"
 _LEAVES = "SELECT leaf FROM events WHERE seq >= ? AND seq < ? ORDER BY seq"
-_HAS_NODES = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'nodes'"
-
-
-# The messages of SQLite quote a broken schema, which need not be text.
-_BROKEN = (sqlite3.Error, UnicodeDecodeError)
 
 
 class SourceError(Exception):
@@ -72,29 +67,19 @@ Row = TypeVar("Row", EventRow, DisclosureRow, CheckpointRow)
 class LogSource:
     """An open snapshot. A context manager; raises SourceError for everything that keeps it from being read."""
 
-    def __init__(self, path: Path, opener: FieldOpener | None = None) -> None:
+    def __init__(self, place: Database, opener: FieldOpener | None = None) -> None:
         """With `opener`, personal fields whose secrets live are given in clear; others as they are stored."""
         self._opener = opener
-        if not path.is_file():
-            raise SourceError(f"{path}: no such file")
-        self.path = path
-        # A database in use has its newest events in the -wal file; only without one is `immutable` true.
-        beside = any(path.with_name(path.name + end).exists() for end in ("-wal", "-shm"))
-        mode = "mode=ro" if beside else "mode=ro&immutable=1"
+        self.place = place
         try:
-            self._db = sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True, isolation_level=None)
-        except _BROKEN as error:
-            raise SourceError(f"{path}: {error}") from None
+            self._db = open_reading(place, snapshot=True)
+        except ReadError as error:
+            raise SourceError(f"{place}: {error}") from None
         try:
-            self._db.execute("PRAGMA query_only=ON")
-            self._db.execute("BEGIN")
-            self._db.execute("SELECT 1 FROM events LIMIT 1")
-            self._keeps_nodes = bool(self._db.execute(_HAS_NODES).fetchone()[0])
-        except _BROKEN as error:
+            self._keeps_nodes = self._db.has_table("nodes")
+        except ReadError as error:
             self._db.close()
-            raise SourceError(
-                f"{path}: {error} (copy the -wal file too, or use a copy made with sqlite3 .backup)"
-            ) from None
+            raise SourceError(f"{place}: {error}") from None
 
     def __enter__(self) -> "LogSource":
         return self
@@ -132,12 +117,12 @@ class LogSource:
     def event(self, reference: str) -> EventRow | None:
         """The event with this sequence number or id."""
         if reference.isdecimal():
-            return next(self.rows_from(int(reference), int(reference) + 1), None)
-        return next(self._rows(f"{_COLUMNS} WHERE id = ?", EventRow, reference.lower()), None)
+            return self._row(f"{_COLUMNS} WHERE seq = ?", EventRow, int(reference))
+        return self._row(f"{_COLUMNS} WHERE id = ?", EventRow, reference.lower())
 
     def newest_checkpoint(self) -> CheckpointRow | None:
         """The stored checkpoint of the largest size."""
-        return next(self._rows(_NEWEST, CheckpointRow), None)
+        return self._row(_NEWEST, CheckpointRow)
 
     def node(self, level: int, number: int) -> bytes | None:
         """A stored subtree hash (ivr.ledger.nodes); None when it is not there."""
@@ -170,18 +155,25 @@ class LogSource:
 
     def _rows(self, query: str, kind: type[Row], *values: object) -> Iterator[Row]:
         try:
-            forms = _FORMS[kind]
-            for row in self._db.execute(query, values):
-                if not all(map(isinstance, row, forms)):
-                    raise SourceError(
-                        f"{self.path}: a row of it has values that no log has ({row[0]!r}); it was changed"
-                    )
-                yield kind._make(row)
-        except _BROKEN as error:
-            raise SourceError(f"{self.path}: {error}") from None
+            yield from map(self._checked(kind), self._db.each(query, values))
+        except ReadError as error:
+            raise SourceError(f"{self.place}: {error}") from None
 
-    def _all(self, query: str, *values: object) -> list[Any]:
+    def _row(self, query: str, kind: type[Row], *values: object) -> Row | None:
+        return next(map(self._checked(kind), self._all(query, *values)), None)
+
+    def _checked(self, kind: type[Row]) -> Callable[[tuple[Any, ...]], Row]:
+        forms = _FORMS[kind]
+
+        def checked(row: tuple[Any, ...]) -> Row:
+            if not all(map(isinstance, row, forms)):
+                raise SourceError(f"{self.place}: a row of it has values that no log has ({row[0]!r}); it was changed")
+            return kind._make(row)
+
+        return checked
+
+    def _all(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         try:
-            return self._db.execute(query, values).fetchall()
-        except _BROKEN as error:
-            raise SourceError(f"{self.path}: {error}") from None
+            return self._db.all(query, values)
+        except ReadError as error:
+            raise SourceError(f"{self.place}: {error}") from None

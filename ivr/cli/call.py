@@ -10,6 +10,7 @@ import click
 from ivr.audit.timeline import headline, sentence
 from ivr.cli.export import export_call, report_call
 from ivr.cli.log import config_option, db_option, json_option, log_reader, told
+from ivr.ledger.database import Database
 from ivr.ledger.query import CallSummary, ShownEvent
 
 
@@ -27,7 +28,7 @@ command.add_command(report_call)
 @db_option
 @click.option("--limit", type=click.IntRange(1), help="Only the newest calls.")
 @json_option
-def list_calls(folder: Path, db: Path | None, limit: int | None, as_json: bool) -> None:
+def list_calls(folder: Path, db: Database | None, limit: int | None, as_json: bool) -> None:
     """Print the calls, oldest first; with --json one object a line."""
     with told(), log_reader(folder, db) as log:
         calls = log.calls(limit)
@@ -49,7 +50,7 @@ def line(call: CallSummary) -> str:
 @config_option
 @db_option
 @json_option
-def show(call_id: str, folder: Path, db: Path | None, as_json: bool) -> None:
+def show(call_id: str, folder: Path, db: Database | None, as_json: bool) -> None:
     """Print one call as a timeline: when, what happened, by whom and why; recorded or not as the headline.
 
     ID is a call's id or any beginning of it that no other call has.

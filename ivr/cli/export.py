@@ -24,6 +24,7 @@ from ivr.export.words import LANGUAGES
 from ivr.flow.consent_step import Consent
 from ivr.flow.place import FileError
 from ivr.flow.prompts import needed_prompts
+from ivr.ledger.database import Database
 from ivr.ledger.errors import LedgerError
 from ivr.ledger.event import EventError
 from ivr.ledger.keyring import KeyRing
@@ -58,7 +59,7 @@ class _Asked:
     """What both commands are asked for."""
 
     folder: Path
-    db: Path | None
+    db: Database | None
     vkey: str | None
     identity: Path | None
     reason: str | None
@@ -74,7 +75,7 @@ class _Asked:
             raise ExportError("--db needs --vkey", todo="the key that you were given, not one that came with the log")
 
     @property
-    def database(self) -> Path:
+    def database(self) -> Database:
         return self.db or Settings.load(self.folder).storage.database
 
     @property
@@ -113,7 +114,7 @@ class _Asked:
 def export_call(
     call_id: str, form: str, output: Path | None, identity: Path | None, reason: str | None, with_personal: bool,
     vcon_version: str, sign_key: Path | None, sign_cert: Path | None, address: str, contact: str, jurisdiction: str,
-    force: bool, folder: Path, db: Path | None, vkey: str | None,
+    force: bool, folder: Path, db: Database | None, vkey: str | None,
 ) -> None:  # fmt: skip
     """Give one call to another program: a vCon with its lawful basis, or a consent record (ISO/IEC TS 27560, DPV).
 
@@ -158,7 +159,7 @@ def export_call(
 @_vkey
 def report_call(
     call_id: str, form: str, output: Path, language: str, identity: Path | None, reason: str | None,
-    with_personal: bool, force: bool, folder: Path, db: Path | None, vkey: str | None,
+    with_personal: bool, force: bool, folder: Path, db: Database | None, vkey: str | None,
 ) -> None:  # fmt: skip
     """Write a report that a person can hand over: what was said, decided and recorded, why, and how to check it.
 

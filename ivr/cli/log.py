@@ -18,6 +18,7 @@ from ivr.audit.source import LogSource, SourceError
 from ivr.audit.verified import Unverified, verified_events
 from ivr.cli.exits import Exit
 from ivr.flow.place import FileError
+from ivr.ledger.database import Database, DatabaseError, Postgres, database_of
 from ivr.ledger.errors import LedgerError
 from ivr.ledger.event import EventError
 from ivr.ledger.keyring import KeyRing
@@ -32,7 +33,25 @@ _File = click.Path(exists=True, dir_okay=False, path_type=Path)
 config_option = click.option(
     "--config", "folder", type=_Folder, default=Path(), metavar="DIR", help="The server's folder (default: this one)."
 )
-db_option = click.option("--db", type=_File, help="A copied database, in place of --config.")
+
+
+class _DatabaseType(click.Path):
+    """A file that is there, or the address of a PostgreSQL database."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            place = database_of(value) if isinstance(value, str) else value
+        except DatabaseError as error:
+            self.fail(str(error), param, ctx)
+        return place if isinstance(place, Postgres) else super().convert(place, param, ctx)
+
+
+db_option = click.option(
+    "--db",
+    type=_DatabaseType(exists=True, dir_okay=False, path_type=Path),
+    metavar="DATABASE",
+    help="A copied SQLite file, or postgresql://user@host/database?schema=name, in place of --config.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="For programs.")
 
 
@@ -61,7 +80,7 @@ def command() -> None:
 @db_option
 @click.option("--call", help="Only this call; any beginning of its id that no other call has.")
 @json_option
-def show(folder: Path, db: Path | None, call: str | None, as_json: bool) -> None:
+def show(folder: Path, db: Database | None, call: str | None, as_json: bool) -> None:
     """Print events in order, one a line; with --json one object a line.
 
     Personal fields are shown while they are kept. Signatures are not checked here: `ivr log verify` does that.
@@ -71,7 +90,7 @@ def show(folder: Path, db: Path | None, call: str | None, as_json: bool) -> None
             click.echo(json.dumps(event.as_json(), ensure_ascii=False) if as_json else line(event))
 
 
-def log_reader(folder: Path, db: Path | None) -> LogReader:
+def log_reader(folder: Path, db: Database | None) -> LogReader:
     """The log of a server, with personal fields where this user may read their secrets; or a copy, without."""
     if db is not None:
         return LogReader(db)
@@ -104,8 +123,8 @@ def _short(value: Any) -> str:
 
 
 def what_to_check(
-    folder: Path, db: Path | None, vkey: str | None, recordings: Path | None
-) -> tuple[Path, VKey, Path | None]:
+    folder: Path, db: Database | None, vkey: str | None, recordings: Path | None
+) -> tuple[Database, VKey, Path | None]:
     """The database, the key to check it with (the one given, else the server's first), and the recordings."""
     if db is not None:
         if vkey is None:
@@ -144,7 +163,7 @@ class _Rate(ProgressColumn):
 @db_option
 @click.option("--vkey", metavar="KEY", help="Verifier key, or a file with it; needed with --db.")
 @json_option
-def replay_command(folder: Path, db: Path | None, vkey: str | None, as_json: bool) -> None:
+def replay_command(folder: Path, db: Database | None, vkey: str | None, as_json: bool) -> None:
     """Are the logged decisions those that the consent machine takes, and were samples kept only while it allowed it?
 
     Every call's logged inputs are run once more through the machine of the version that decided it. Each difference is
@@ -192,7 +211,7 @@ def _replay_in_words(report: ReplayReport) -> str:
 @command.command()
 @config_option
 @db_option
-def checkpoint(folder: Path, db: Path | None) -> None:
+def checkpoint(folder: Path, db: Database | None) -> None:
     """Print the newest signed checkpoint. Keep it somewhere else: a log that was cut or rewritten cannot match it."""
     with told(), log_reader(folder, db) as log:
         note = log.checkpoint()

@@ -17,6 +17,7 @@ from ivr.audit.source import CheckpointRow, LogSource
 from ivr.cli.exits import Exit
 from ivr.cli.log import CouldNotRun, config_option, db_option, json_option, progress, told, what_to_check
 from ivr.ledger.cosignature import CosignerKey, cosigners
+from ivr.ledger.database import Database
 from ivr.ledger.keyring import KeyRing
 from ivr.ledger.note import Checkpoint, NoteError, VKey, open_checkpoint
 from ivr.node.settings import Settings
@@ -37,7 +38,7 @@ def not_so(message: str) -> NoReturn:
 @db_option
 @vkey_option
 @json_option
-def export_command(target: Path, folder: Path, db: Path | None, vkey: str | None, as_json: bool) -> None:
+def export_command(target: Path, folder: Path, db: Database | None, vkey: str | None, as_json: bool) -> None:
     """Write the log to DIR as C2SP tlog-tiles, for any static web server. It holds no personal data.
 
     Later runs add what is new. The checkpoint is replaced last, so DIR may be served while this runs.
@@ -61,7 +62,7 @@ def export_command(target: Path, folder: Path, db: Path | None, vkey: str | None
 @db_option
 @vkey_option
 @click.option("--json", "as_json", is_flag=True, help="The verdict as an object, in place of the proof.")
-def consistency(old: Path, folder: Path, db: Path | None, vkey: str | None, as_json: bool) -> None:
+def consistency(old: Path, folder: Path, db: Database | None, vkey: str | None, as_json: bool) -> None:
     """Does the log, as it is today, extend the checkpoint in OLD that somebody kept?
 
     Prints the proof as a C2SP witness takes it: with OLD beside it, it can be checked without this program. Exit code 1
@@ -92,7 +93,7 @@ def consistency(old: Path, folder: Path, db: Path | None, vkey: str | None, as_j
 @config_option
 @db_option
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="A file in place of stdout.")
-def receipt(event: str, folder: Path, db: Path | None, output: Path | None) -> None:
+def receipt(event: str, folder: Path, db: Database | None, output: Path | None) -> None:
     """A receipt (c2sp.org/tlog-proof@v1) for EVENT, named by its number or id.
 
     It shows, with the log's verifier key and nothing else, that the event is in the log. Where witnesses have cosigned

@@ -15,6 +15,7 @@ from rich.table import Table
 from ivr.cli.exits import Exit
 from ivr.cli.rights_common import reason_option
 from ivr.flow.place import FileError
+from ivr.ledger.database import Database
 from ivr.ledger.errors import LedgerError
 from ivr.ledger.keyring import KeyRing
 from ivr.ledger.note import NoteError
@@ -44,7 +45,7 @@ class _Vault:
     """A server's recordings, and what is needed to compare them with its log."""
 
     store: RecordingStore
-    database: Path
+    database: Database
     keys: KeyRing
 
     @classmethod

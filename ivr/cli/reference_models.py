@@ -24,6 +24,7 @@ from ivr.flow.spoken import Notice, Prompt, RecordedNotice
 from ivr.flow.tones import TONES
 from ivr.flow.values import BesideFile, Key, Language, LocalText, Name, Number, SipUri, Term
 from ivr.flow.verbs import Record
+from ivr.ledger.database import Postgres
 from ivr.node.settings import Ipv4, Settings
 
 _WORDS: dict[Any, str] = {
@@ -31,6 +32,7 @@ _WORDS: dict[Any, str] = {
     bool: "true or false",
     int: "whole number",
     Path: "path",
+    Postgres: "PostgreSQL address",
     Duration: "time",
     Period: "period",
     LocalText: "text, or text by language",

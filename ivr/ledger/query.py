@@ -4,16 +4,16 @@
 Nothing here is proof: signatures are not looked at. `ivr log verify` does that.
 """
 
-import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ivr.ledger.database import Database
 from ivr.ledger.errors import LedgerMissing
 from ivr.ledger.event import EventError, parse_disclosure, peek
+from ivr.ledger.reading import ReadError, open_reading
 from ivr.ledger.sealed import PREFIX, FieldOpener
 
 _FIELDS = "SELECT e.seq, e.jws, d.text FROM events e LEFT JOIN disclosures d ON d.seq = e.seq"
@@ -71,16 +71,16 @@ class CallSummary:
 class LogReader:
     """An open log. A context manager; sees what was durable when each question was asked."""
 
-    def __init__(self, path: Path, opener: FieldOpener | None = None) -> None:
+    def __init__(self, place: Database, opener: FieldOpener | None = None) -> None:
         """Without `opener`, sealed personal fields count as erased. Raises LedgerMissing."""
         self._open = opener.open if opener else _plain
-        if not path.is_file():
-            raise LedgerMissing(f"the log {path} is not there; it is made once with: ivr init DIR")
+        self._place = place
+        if isinstance(place, Path) and not place.is_file():
+            raise LedgerMissing(f"the log {place} is not there; it is made once with: ivr init DIR")
         try:
-            self._db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
-            self._db.execute("SELECT 1 FROM events LIMIT 1")
-        except sqlite3.Error as error:
-            raise LedgerMissing(f"{path} cannot be read as a log: {error}") from None
+            self._db = open_reading(place, snapshot=False)
+        except ReadError as error:
+            raise LedgerMissing(f"{place} cannot be read as a log: {error}") from None
 
     def __enter__(self) -> "LogReader":
         return self
@@ -91,7 +91,7 @@ class LogReader:
     def events(self, call: str | None = None, *, since: int = 0) -> Iterator[ShownEvent]:
         """All events, or those of one call, from `since` on, in order. Raises EventError for one that is no event."""
         where = " WHERE e.seq >= ?" + (" AND e.call = ?" if call else "")
-        yield from self._shown(where, (since, call) if call else (since,))
+        yield from self._shown(where, (since, call) if call else (since,), one_call=call is not None)
 
     def of_types(self, types: Sequence[str]) -> Iterator[ShownEvent]:
         """The events of these types, in order."""
@@ -99,13 +99,13 @@ class LogReader:
 
     def disclosures(self, seq: int) -> dict[str, str]:
         """The disclosures of an event by name, as an SD-JWT presents them; those that cannot be read are left out."""
-        rows = self._db.execute("SELECT name, text FROM disclosures WHERE seq = ? ORDER BY name", (seq,))
+        rows = self._all("SELECT name, text FROM disclosures WHERE seq = ? ORDER BY name", (seq,))
         return {str(name): text for name, stored in rows if (text := self._open(stored)) is not None}
 
     def fields(self) -> Iterator[KeptField]:
         """Every personal field that is still stored, whether it can be read here or not."""
         query = "SELECT e.seq, d.name, e.type, e.call, e.time FROM disclosures d JOIN events e ON e.seq = d.seq"
-        yield from map(KeptField._make, self._db.execute(query + " ORDER BY e.seq, d.name"))
+        yield from map(KeptField._make, self._each(query + " ORDER BY e.seq, d.name", ()))
 
     def sharing(self, seqs: Sequence[int]) -> list[tuple[int, str | None]]:
         """(event, call) of everything that names somebody whom one of these events names."""
@@ -113,22 +113,22 @@ class LogReader:
             "SELECT DISTINCT e.seq, e.call FROM pseudonyms p JOIN events e ON e.seq = p.seq WHERE p.hmac IN "
             f"(SELECT hmac FROM pseudonyms WHERE seq IN ({','.join('?' * len(seqs))}))"
         )
-        return [(int(seq), call) for seq, call in self._db.execute(query, list(seqs))]
+        return [(int(seq), call) for seq, call in self._all(query, list(seqs))]
 
     def event(self, seq: int) -> ShownEvent | None:
         """One event."""
-        return next(self._shown(" WHERE e.seq = ?", (seq,)), None)
+        return next(self._shown(" WHERE e.seq = ?", (seq,), one_call=True), None)
 
     def checkpoint(self) -> str | None:
         """The newest signed checkpoint, as the note that it is."""
-        row = self._db.execute("SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1").fetchone()
-        return str(row[0]) if row else None
+        rows = self._all("SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1", ())
+        return str(rows[0][0]) if rows else None
 
     def find_call(self, prefix: str) -> str:
         """The one call whose id begins so. Raises LedgerMissing for none or several."""
         query = "SELECT DISTINCT call FROM events WHERE call >= ? AND call < ? LIMIT 2"
         low = prefix.lower()
-        found = [row[0] for row in self._db.execute(query, (low, low + "g"))] if low else []
+        found = [row[0] for row in self._all(query, (low, low + "g"))] if low else []
         if len(found) != 1:
             what = "several calls begin" if found else "no call begins"
             raise LedgerMissing(f"{what} with {prefix!r}; the ids are listed by: ivr call list")
@@ -136,13 +136,27 @@ class LogReader:
 
     def calls(self, limit: int | None = None) -> list[CallSummary]:
         """The newest `limit` calls, oldest first."""
-        query = "SELECT call FROM events WHERE type = 'call.received' ORDER BY seq DESC LIMIT ?"
-        with closing(self._db.execute(query, (-1 if limit is None else limit,))) as rows:
-            names = [str(row[0]) for row in rows]
+        query = "SELECT call FROM events WHERE type = 'call.received' ORDER BY seq DESC"
+        rows = self._all(query, ()) if limit is None else self._all(f"{query} LIMIT ?", (limit,))
+        names = [str(row[0]) for row in rows]
         return [_summary(name, list(self.events(name))) for name in reversed(names)]
 
-    def _shown(self, where: str, values: Sequence[object]) -> Iterator[ShownEvent]:
-        rows = self._db.execute(_FIELDS + where + _ORDER, values)
+    def _each(self, query: str, values: Sequence[object]) -> Iterator[tuple[Any, ...]]:
+        try:
+            yield from self._db.each(query, values)
+        except ReadError as error:
+            raise LedgerMissing(f"{self._place} cannot be read as a log: {error}") from None
+
+    def _all(self, query: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
+        try:
+            return self._db.all(query, values)
+        except ReadError as error:
+            raise LedgerMissing(f"{self._place} cannot be read as a log: {error}") from None
+
+    def _shown(self, where: str, values: Sequence[object], *, one_call: bool = False) -> Iterator[ShownEvent]:
+        # One call's events are few.
+        query = _FIELDS + where + _ORDER
+        rows = iter(self._all(query, values)) if one_call else self._each(query, values)
         for (seq, jws), group in groupby(rows, key=lambda row: (row[0], row[1])):
             texts = [text for row in group if row[2] is not None and (text := self._open(row[2])) is not None]
             try:

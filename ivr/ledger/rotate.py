@@ -14,6 +14,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from ivr.ledger.database import Database
 from ivr.ledger.errors import LedgerMissing
 from ivr.ledger.keyring import KeyRing
 from ivr.ledger.keys import (
@@ -42,7 +43,7 @@ class Rotated:
     finished: bool
 
 
-def rotate(db: Path, folder: Path) -> Rotated:
+def rotate(db: Database, folder: Path) -> Rotated:
     """Give the log a new key. Raises LedgerMissing (absent, in use, other key), LedgerFatal (cannot be written)."""
     ring, waiting = KeyRing.read(folder / LEDGER_VKEY), folder / NEXT
     if waiting.exists():

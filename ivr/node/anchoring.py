@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from ivr.audit.anchors import cosigned_notes, note_file, stamp_file
 from ivr.audit.source import CheckpointRow, LogSource
 from ivr.ledger.cosignature import CosignerKey, cosigners
+from ivr.ledger.database import Database
 from ivr.ledger.errors import LedgerMissing
 from ivr.ledger.keys import replace_file
 from ivr.ledger.proofs import ProofError, Tree
@@ -38,7 +39,7 @@ class Anchored:
     already: bool = False
 
 
-def anchor_newest(database: Path, folder: Path, anchors: Anchors) -> list[Anchored]:
+def anchor_newest(database: Database, folder: Path, anchors: Anchors) -> list[Anchored]:
     """Ask everybody who has not answered for the newest checkpoint yet. Raises SourceError, LedgerMissing, OSError."""
     folder.mkdir(mode=0o750, parents=True, exist_ok=True)
     with LogSource(database) as source:

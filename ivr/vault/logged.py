@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the log says of a recording, to compare with what is on disk. Reads the database, never writes it."""
 
-import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 
+from ivr.ledger.database import Database
 from ivr.ledger.event import Event, EventError
 from ivr.ledger.keyring import KeyRing
+from ivr.ledger.reading import ReadError, open_reading
 from ivr.vault.errors import Damaged, VaultUnwritable
 from ivr.vault.segments import SegmentFact
 
@@ -34,7 +34,7 @@ class Finding:
     what: str
 
 
-def logged(database: Path, keys: KeyRing, recording: str) -> Logged | None:
+def logged(database: Database, keys: KeyRing, recording: str) -> Logged | None:
     """The `recording.stopped` of this recording, signatures checked; None while it runs or when it was lost.
 
     A log entry holds at most 64 KiB, about 350 segments: events before it may have named the earlier ones already.
@@ -42,9 +42,9 @@ def logged(database: Path, keys: KeyRing, recording: str) -> Logged | None:
     """
     query = "SELECT jws FROM events WHERE recording = ? ORDER BY seq"
     try:
-        with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-            rows = connection.execute(query, (recording,)).fetchall()
-    except sqlite3.Error as error:
+        with closing(open_reading(database, snapshot=False)) as reading:
+            rows = reading.all(query, (recording,))
+    except ReadError as error:
         raise VaultUnwritable(f"cannot read the log: {error}", database, "is this the folder of a server?") from error
     try:
         events = [keys.verify(row[0].encode()) for row in rows]

@@ -23,7 +23,7 @@ def test_every_path_is_read_from_the_folder_of_the_file(tmp_path: Path) -> None:
         assert settings.folder == tmp_path
         assert settings.ledger.socket == tmp_path / "run/ledger.sock"
         assert settings.storage.recordings == tmp_path / "data/recordings"
-        assert settings.storage.url == f"sqlite:///{tmp_path}/data/log.sqlite"
+        assert settings.storage.database == tmp_path / "data/log.sqlite"
         assert settings.keys.ledger == tmp_path / "keys/ledger.key"
         assert settings.prompts.cache == tmp_path / "cache/prompts"
         assert settings.flows == tmp_path / "flows"

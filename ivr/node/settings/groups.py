@@ -11,7 +11,18 @@ from ivr.flow.duration import Duration, Period
 from ivr.flow.values import BesideFile, Language
 from ivr.flow.yamlfile import Node, Rules
 from ivr.node.settings.archive import Archive
-from ivr.node.settings.values import Codec, Ipv4, LogFormat, LogLevel, LogPersonal, Port, Region, Transport, no_repeats
+from ivr.node.settings.values import (
+    Codec,
+    Ipv4,
+    LogFormat,
+    LogLevel,
+    LogPersonal,
+    LogPlace,
+    Port,
+    Region,
+    Transport,
+    no_repeats,
+)
 
 
 class Sip(Node):
@@ -125,8 +136,8 @@ class Ledger(Node):
 class Storage(Node):
     """Where the log and the recordings are. Back up database and keystore apart from recordings."""
 
-    database: BesideFile = Path("data/log.sqlite")
-    """The SQLite file of the log."""
+    database: LogPlace = Path("data/log.sqlite")
+    """Where the log is: a SQLite file, or postgresql://user@host/database?schema=name (docs/operate/database.md)."""
     recordings: BesideFile = Path("data/recordings")
     """The folder of sealed recordings."""
     keystore: BesideFile = Path("data/keystore")
@@ -139,11 +150,6 @@ class Storage(Node):
     """Free space below which no recording is started, in megabytes; calls are then served unrecorded."""
     archive: Archive | None = None
     """Where recordings are moved to. Default: nowhere, they stay in their folder."""
-
-    @property
-    def url(self) -> str:
-        """The database as SQLAlchemy names it."""
-        return f"sqlite:///{self.database}"
 
 
 class KeyFiles(Node):

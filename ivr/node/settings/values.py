@@ -3,13 +3,15 @@
 
 from enum import StrEnum
 from ipaddress import IPv4Address, ip_address
+from pathlib import Path
 from typing import Annotated
 
 from annotated_types import Ge, Le
 from phonenumbers import SUPPORTED_REGIONS
-from pydantic import AfterValidator, WithJsonSchema
+from pydantic import AfterValidator, PlainValidator, ValidationInfo, WithJsonSchema
 
 from ivr.flow.yamlfile import Rules, rule_error
+from ivr.ledger.database import Database, DatabaseError, Postgres, database_of
 
 
 def _ipv4(text: str) -> str:
@@ -33,6 +35,21 @@ def _region(text: str) -> str:
 
 Region = Annotated[str, AfterValidator(_region), WithJsonSchema({"type": "string", "pattern": "^[A-Z]{2}$"})]
 Port = Annotated[int, Ge(1), Le(65535)]
+
+
+def _database(value: object, info: ValidationInfo) -> Database:
+    if not isinstance(value, str | Path | Postgres) or value == "":
+        raise rule_error("no file and no address", "a SQLite file, or postgresql://user@host/database?schema=name")
+    try:
+        place = database_of(value) if isinstance(value, str) else value
+    except DatabaseError as error:
+        raise rule_error(error.what, error.expected) from error
+    folder = (info.context or {}).get("folder")
+    return Path(folder) / place if isinstance(place, Path) and folder is not None else place
+
+
+LogPlace = Annotated[Path | Postgres, PlainValidator(_database), WithJsonSchema({"type": "string"})]
+"""Where a log is: a path that is read from the folder of the YAML file, or the address of a database."""
 
 
 def no_repeats(rules: Rules, name: str, values: tuple[StrEnum, ...]) -> None:
