@@ -14,6 +14,7 @@ from ivr.calls.session import Session
 from ivr.ledger.client import LedgerClient
 from ivr.ledger.keyring import CurrentKey
 from ivr.node.admission import HOLD_S, Admission
+from ivr.node.edge.model import behind_edge
 from ivr.node.load import CALL_RATE, Loaded
 from ivr.node.observe.workerstats import worker_stats
 from ivr.node.pool.slots import Slot, slot
@@ -169,11 +170,12 @@ class Worker:
 
 def _endpoint_settings(settings: Settings, place: Slot) -> EndpointSettings:
     sip, media = settings.sip, settings.media
+    proxy, domain = behind_edge(settings)
     return EndpointSettings(
         address=place.sip_address,
         port=place.sip_port,
-        udp=Transport.UDP in sip.transports,
-        tcp=Transport.TCP in sip.transports,
+        udp=bool(proxy) or Transport.UDP in sip.transports,
+        tcp=not proxy and Transport.TCP in sip.transports,
         media_address=media.address,
         public_address=media.public_address or "",
         rtp_port=place.rtp_port,
@@ -181,6 +183,8 @@ def _endpoint_settings(settings: Settings, place: Slot) -> EndpointSettings:
         codecs=tuple(codec.value for codec in sip.codecs),
         rate=CALL_RATE,
         user_agent=sip.user_agent,
+        proxy=proxy,
+        domain=domain,
     )
 
 

@@ -132,6 +132,17 @@ class EdgePlan:
         return frozenset(socket.transport for socket in self.sockets)
 
 
+def behind_edge(settings: Settings) -> tuple[str, str]:
+    """Of a worker: the proxy that its requests go to first, and the domain of its own address. Both empty without an
+    edge before it. The domain is what callers know: the worker's own place is nobody's business."""
+    if not settings.pool.edge:
+        return "", ""
+    plan = EdgePlan.of(settings)
+    address, port = plan.sockets[0].seen_as
+    domain = hostport(address, port) if port != 5060 else hostport(address, port).removesuffix(":5060")
+    return f"sip:{hostport(plan.inside.address, plan.inside.port)};lr", domain
+
+
 def _default_listen(settings: Settings) -> tuple[Listen, ...]:
     transports = tuple(EdgeTransport(transport.value) for transport in settings.sip.transports)
     return (Listen.model_construct(address=settings.sip.address, port=settings.sip.port, transports=transports),)
