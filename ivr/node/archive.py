@@ -92,6 +92,7 @@ def archiver(settings: Settings) -> Archiver:
     """What moves this node's recordings. Raises ArchiveError."""
     archive = open_archive(settings)
     archive.spool.create()
+    archive.spool.tidy(time.time())
     there = settings.storage.archive
     pace = Pace(there.settle.seconds, there.keep.seconds) if there else Pace()
     longest = settings.limits.max_call_time.seconds + _OVER_MARGIN_S

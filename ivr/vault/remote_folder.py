@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ivr.vault.durable import is_leftover, make_folder, remove_if_empty, sync_folder, write_durably
+from ivr.vault.durable import is_leftover, leftovers_of, make_folder, remove_if_empty, sync_folder, write_durably
 from ivr.vault.errors import ArchiveAway, ArchiveRefused, NotFound, VaultError
 from ivr.vault.remote import Stored
 
@@ -31,6 +31,9 @@ class FolderRemote:
             path = self._path(key)
             for folder in reversed(path.relative_to(self._folder).parents[:-1]):
                 make_folder(self._folder / folder)
+            # This node's alone to write: what is there under a temporary name is of a write that never finished.
+            for copy in leftovers_of(path):
+                copy.unlink()
             write_durably(path, data, replace=True, group_as_folder=True)
 
     def get(self, key: str) -> bytes:

@@ -16,6 +16,7 @@ from ivr.vault.durable import is_leftover, make_folder, remove_durably, remove_i
 from ivr.vault.errors import Damaged, VaultError, VaultUnwritable, from_os_error
 from ivr.vault.segments import SegmentFact
 
+_DAY = 86400.0
 _UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _ENTRY = re.compile(rf"({_UUID})\.json")
 _NOTE = re.compile(rf"({_UUID})\.({_UUID})")
@@ -108,6 +109,16 @@ class Spool:
             remove_if_empty(path.parent)
         except OSError as error:
             raise from_os_error(error, "remove", path.parent) from error
+
+    def tidy(self, now: float) -> None:
+        """Remove what crashes left half written. The archiver's, which alone writes the catalog; an order may be being
+        written by anybody, so only what is a day old goes there."""
+        for path in self.folder.rglob(".*"):
+            try:
+                if is_leftover(path.name) and (path.parent.parent == self._catalog or path.stat().st_mtime < now - _DAY):
+                    remove_durably(path)
+            except FileNotFoundError:  # another process has finished its own
+                continue
 
     # What must go from it
 
