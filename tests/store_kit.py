@@ -21,7 +21,7 @@ import boto3
 from botocore.config import Config
 
 BUCKET = "recordings"
-KEY, SECRET = "testing-key", "testing-secret"  # noqa: S105
+KEY, SECRET = "testing-key", "testing-secret"
 _START_S = 60.0
 
 
