@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "subject": ("ivr.cli.subject", "Find, take in, answer and close people's requests."),
     "hold": ("ivr.cli.hold", "Place, lift and list legal holds."),
     "erase": ("ivr.cli.erase", "Erase a recording, a call or a person for good."),
+    "db": ("ivr.cli.db", "Show, upgrade and move the log's database."),
     "access": ("ivr.cli.access", "Show and change who may do what."),
 }
 

@@ -6,17 +6,24 @@ from pathlib import Path
 import click
 
 from ivr.cli.exits import Exit
+from ivr.ledger.database import Postgres
+from ivr.ledger.errors import LedgerError
 from ivr.node.initialise import InitError, initialise
 
 
 @click.command()
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--origin", default="assent.invalid/consent-log", show_default=True, help="Name of the log, for ever.")
-def command(folder: Path, origin: str) -> None:
+@click.option(
+    "--database",
+    metavar="URL",
+    help="Keep the log in PostgreSQL: postgresql://user@host/database?schema=name (default: a file in FOLDER).",
+)
+def command(folder: Path, origin: str, database: str | None) -> None:
     """Create keys (0600), log, vault and example configuration in FOLDER. Refuses to overwrite anything."""
     try:
-        made = initialise(folder, origin)
-    except (InitError, OSError, ValueError) as error:
+        made = initialise(folder, origin, Postgres.parse(database) if database else None)
+    except (InitError, LedgerError, OSError, ValueError) as error:
         click.echo(f"ivr init: {error}", err=True)
         raise click.exceptions.Exit(Exit.COULD_NOT_RUN) from error
     click.echo(made.vkey)

@@ -39,7 +39,7 @@ def create_schema(place: Postgres, meta: Mapping[str, str]) -> None:
         engine = postgres_engine(driver)
         try:
             with engine.begin() as connection:
-                _make_room(connection, place)
+                make_room(connection, place)
                 _fill(connection, meta)
         except SQLAlchemyError as error:
             raise LedgerMissing(f"{place}: the log cannot be made there: {said(error)}") from None
@@ -52,7 +52,7 @@ def _fill(connection: Connection, meta: Mapping[str, str]) -> None:
     connection.execute(insert(META), [{"name": name, "value": value} for name, value in meta.items()])
 
 
-def _make_room(connection: Connection, place: Postgres) -> None:
+def make_room(connection: Connection, place: Postgres) -> None:
     """Part of the transaction that fills it. The schema's name needs no quotes (ivr.ledger.database)."""
     found = text(
         "SELECT count(c.oid) FROM pg_namespace n LEFT JOIN pg_class c ON c.relnamespace = n.oid "

@@ -52,6 +52,11 @@ class Postgres:
         _check(conninfo)
         return cls(conninfo, schema)
 
+    @property
+    def url(self) -> str:
+        """What `parse` takes, with a password where one was written; `str` leaves that out."""
+        return f"{self.conninfo}{'&' if '?' in self.conninfo else '?'}schema={self.schema}"
+
     def __str__(self) -> str:
         """For people and messages: without passwords."""
         parts = urlsplit(self.conninfo)

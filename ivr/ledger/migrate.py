@@ -5,6 +5,7 @@ Never run by the ledger itself: an operator decides when (`ivr db upgrade`), aft
 """
 
 import sqlite3
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -18,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from ivr.ledger.database import Database, Postgres
 from ivr.ledger.engines import file_lock, postgres_engine, sqlite_engine
 from ivr.ledger.errors import LedgerFatal, LedgerMissing
+from ivr.ledger.reading import ReadError, open_reading
 from ivr.ledger.schema import META, SCHEMA_VERSION
 
 FIRST = "0001"
@@ -48,6 +50,18 @@ def upgrade(place: Database) -> Upgraded:
         raise LedgerMissing(f"the log {place} is not there; it is made once with: ivr init DIR")
     with file_lock(place):
         return _upgrade(sqlite_engine(place, explicit=True), place)
+
+
+def schema_of(place: Database) -> int:
+    """The number of a log's schema; changes nothing. Raises LedgerMissing."""
+    try:
+        with closing(open_reading(place, snapshot=True)) as reading:
+            rows = reading.all("SELECT value FROM meta WHERE name = 'schema'")
+    except ReadError as error:
+        raise LedgerMissing(f"{place} cannot be read as a log: {error}") from None
+    if len(rows) != 1 or not str(rows[0][0]).isdecimal():
+        raise LedgerMissing(f"{place} does not say which schema it has: it was changed, run: ivr log verify")
+    return int(rows[0][0])
 
 
 def _upgrade(engine: Engine, place: Database) -> Upgraded:

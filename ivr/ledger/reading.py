@@ -71,7 +71,7 @@ class SqliteReading:
     def each(self, query: str, values: Sequence[object] = ()) -> Iterator[tuple[Any, ...]]:
         try:
             # Not `yield from`, which would close the cursor, possibly after the database.
-            for row in self._db.execute(query, values):
+            for row in self._db.execute(query, values):  # noqa: UP028
                 yield row
         except _BROKEN as error:
             raise ReadError(str(error)) from None
@@ -122,7 +122,7 @@ class PostgresReading:
         cursor = self._db.cursor(name=next(self._names), withhold=not self._snapshot)
         cursor.itersize = _PART
         try:
-            for row in cursor.execute(_placed(query), values):
+            for row in cursor.execute(_placed(query), values):  # noqa: UP028
                 yield row
         except self._error as error:
             raise ReadError(self._said(error)) from None

@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Makes a server's folder: keys, log, vault and example configuration. Never overwrites anything."""
 
+import json
 import os
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from pyrage import x25519
 
+from ivr.ledger.database import Postgres
 from ivr.ledger.keys import LedgerKey, create_keys, load_pseudonym_key, write_new, write_secret
 from ivr.ledger.log import Log
 from ivr.ledger.people import PEOPLE_HEAD, Role, person_of
-from ivr.node.settings import Settings
+from ivr.node.settings import FILE, Settings
 from ivr.packaged import packaged
 from ivr.vault.durable import sync_folder
 
@@ -32,11 +35,12 @@ class Initialised:
     recipient: str
 
 
-def initialise(folder: Path, origin: str) -> Initialised:
-    """Creates everything `ivr serve` needs. Raises InitError when something of it is there already.
+def initialise(folder: Path, origin: str, database: Postgres | None = None) -> Initialised:
+    """Creates everything `ivr serve` needs. Raises InitError when something of it is there already, or LedgerMissing.
 
-    It is made beside the final place and moved there whole, so that a crash leaves no half of it. What is returned is
-    on the disk: the verifier key that is printed and handed to an auditor must not outlive its log in a power cut.
+    The log is a file of the folder, or a schema of its own in `database`. The folder is made beside the final place and
+    moved there whole, so that a crash leaves no half of it. What is returned is on the disk: the verifier key that is
+    printed and handed to an auditor must not outlive its log in a power cut.
     """
     folder = folder.absolute()
     if folder.exists() and any(folder.iterdir()):
@@ -47,7 +51,7 @@ def initialise(folder: Path, origin: str) -> Initialised:
     building = folder.parent / f".{folder.name}.init-{os.getpid()}"
     building.mkdir(mode=0o750)
     try:
-        made = _build(building, folder, origin)
+        made = _build(building, folder, origin, database)
         _sync_all(building)
         if folder.exists():
             folder.rmdir()
@@ -67,9 +71,11 @@ def _clear_half_made(folder: Path) -> None:
             shutil.rmtree(left, ignore_errors=True)
 
 
-def _build(building: Path, folder: Path, origin: str) -> Initialised:
+def _build(building: Path, folder: Path, origin: str, database: Postgres | None) -> Initialised:
     examples = packaged("config")
-    shutil.copyfile(examples / "server.yaml", building / "server.yaml")
+    shutil.copyfile(examples / "server.yaml", building / FILE)
+    if database is not None:
+        _name_database(building / FILE, database)
     shutil.copytree(examples / "flows", building / "flows")
     for name in ("keys", "data", "data/recordings", "data/keystore", "data/subjects", "cache", "cache/prompts", "run"):
         (building / name).mkdir(mode=0o700)
@@ -78,6 +84,15 @@ def _build(building: Path, folder: Path, origin: str) -> Initialised:
     settings = Settings.load(building)
     _create_log(settings, key)
     return Initialised(folder, str(key.vkey), folder / "keys" / OFFICER, recipient)
+
+
+def _name_database(file: Path, database: Postgres) -> None:
+    text = file.read_text("utf-8")
+    line = f"\n  database: {json.dumps(database.url)}\n"
+    changed = re.sub(r"\n  database: data/log\.sqlite[^\n]*\n", lambda _: line, text, count=1)
+    if changed == text:
+        raise InitError(f"the shipped {FILE} names no database that could be replaced")
+    file.write_text(changed, "utf-8")
 
 
 def _sync_all(folder: Path) -> None:
