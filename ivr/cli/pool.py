@@ -9,6 +9,7 @@ import click
 
 from ivr.cli.exits import Exit
 from ivr.flow.place import FileError
+from ivr.node.edge.control import EdgeControl
 from ivr.node.logs import set_up_logs
 from ivr.node.pool.edges import NoEdge
 from ivr.node.pool.manager import run_pool
@@ -23,12 +24,13 @@ def command(config: Path) -> None:
     """Run the workers until SIGTERM, then drain them; SIGHUP replaces them one after the other."""
     try:
         settings = Settings.load(config)
-        set_up_logs("pool", settings.log.level, settings.log.format)
+        set_up_logs("pool", settings.log.level, settings.log.format, settings.log.personal)
         adopt_orphans()
         hangup = asyncio.Event()
 
         async def main(stop: asyncio.Event, on_ready: Callable[[], None]) -> None:
-            await run_pool(settings, NoEdge(), stop, on_ready, hangup)
+            edge = EdgeControl.of(settings) if settings.pool.edge else NoEdge()
+            await run_pool(settings, edge, stop, on_ready, hangup)
 
         run_process(main, on_hangup=hangup.set)
     except (FileError, NurseryFailed, OSError) as error:

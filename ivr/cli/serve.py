@@ -3,6 +3,7 @@
 
 import asyncio
 import logging
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,25 +16,31 @@ from ivr.ledger.keys import load_vkey
 from ivr.ledger.note import NoteError
 from ivr.node.load import Loaded, load
 from ivr.node.logs import set_up_logs
+from ivr.node.ondisk import run_ivr
 from ivr.node.process import run_process
+from ivr.node.settings import Settings
 from ivr.node.supervisor import Child, ChildFailed, supervise
 
 log = logging.getLogger("ivr.serve")
 
-GRACE_S = 20.0
+GRACE_S = 30.0
 """How much longer than drain_timeout a process may take to stop."""
 
 
 @click.command()
 @click.option("--config", type=click.Path(file_okay=False, path_type=Path), default=Path(), help="The server's folder.")
 def command(config: Path) -> None:
-    """Run the ledger and a worker until SIGTERM; running calls finish within drain_timeout."""
+    """Run ledger, edge and workers until SIGTERM; running calls finish within drain_timeout.
+
+    SIGHUP starts every part anew, one after the other and from what is on disk then, without ending a call.
+    """
     try:
         loaded = load(config)
         _must_be_initialised(loaded)
         set_up_logs("serve", loaded.settings.log.level, loaded.settings.log.format, loaded.settings.log.personal)
         _render(loaded)
-        run_process(lambda stop, on_ready: _serve(loaded, config, stop, on_ready))
+        hangup = asyncio.Event()
+        run_process(lambda stop, on_ready: _serve(loaded, config, stop, on_ready, hangup), on_hangup=hangup.set)
     except (FileError, LedgerError, NoteError, ChildFailed, OSError) as error:
         click.echo(f"ivr serve: {error}", err=True)
         raise click.exceptions.Exit(Exit.COULD_NOT_RUN) from error
@@ -56,15 +63,59 @@ def _render(loaded: Loaded) -> None:
         raise OSError("a prompt could not be made: calls that need it could not be recorded; see above")
 
 
-async def _serve(loaded: Loaded, config: Path, stop: asyncio.Event, on_ready: Callable[[], None]) -> None:
+def _children(settings: Settings, config: Path) -> list[Child]:
+    """In the order in which they start. Without an edge the one worker listens itself."""
+    where = ["--config", str(config)]
+    edge = [Child("edge", ["run", *where])] if settings.pool.edge else []
+    return [Child("ledger", where), *edge, Child("pool", where)]
+
+
+async def _serve(
+    loaded: Loaded, config: Path, stop: asyncio.Event, on_ready: Callable[[], None], hangup: asyncio.Event
+) -> None:
     settings = loaded.settings
-    children = [Child(name, ["--config", str(config)]) for name in ("ledger", "pool")]
+    children = _children(settings, config)
+    timeout = settings.limits.drain_timeout.ms / 1000 + GRACE_S
+    renewals = asyncio.ensure_future(_renewals(children, config, hangup, timeout))
 
     async def up() -> None:
-        transports = ", ".join(settings.sip.transports)
-        log.info("listening on sip:%s:%d (%s)", settings.sip.address, settings.sip.port, transports)
+        for line in _listens(settings):
+            log.info("listening on %s", line)
         for flow in loaded.flows.flows:
             log.info("flow %s answers %s", flow.name, ", ".join(flow.numbers))
         on_ready()
 
-    await supervise(children, stop, settings.limits.drain_timeout.ms / 1000 + GRACE_S, up)
+    try:
+        await supervise(children, stop, timeout, up)
+    finally:
+        renewals.cancel()
+        await asyncio.gather(renewals, return_exceptions=True)
+
+
+def _listens(settings: Settings) -> list[str]:
+    sip = settings.sip
+    if settings.pool.edge and settings.edge.listen:
+        return [f"sip:{at.address}:{at.port} ({', '.join(at.transports)})" for at in settings.edge.listen]
+    return [f"sip:{sip.address}:{sip.port} ({', '.join(sip.transports)})"]
+
+
+async def _renewals(children: list[Child], config: Path, hangup: asyncio.Event, timeout: float) -> None:
+    """At each SIGHUP one part after the other starts anew, from what is on disk then; calls go on all along.
+
+    The ledger first, then the edge: workers and calls survive both. The pool renews its workers by itself. What is on
+    disk is tried before anything is stopped.
+    """
+    tries = {"ledger": ("prompts", "render"), "edge": ("edge", "check")}
+    while True:
+        await hangup.wait()
+        hangup.clear()
+        log.info("SIGHUP: every part is started anew, one after the other")
+        try:
+            for child in children[:-1]:
+                await run_ivr(*tries[child.name], "--config", str(config))
+            for child in children[:-1]:
+                await child.renew(timeout)
+        except (ChildFailed, OSError) as error:
+            log.error("not everything is started anew: %s", error)
+            continue
+        children[-1].signal(signal.SIGHUP)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`ivr serve`: starts the ledger and a worker, waits until each is ready, replaces what dies, stops them in order."""
+"""`ivr serve`: starts ledger, edge and pool, waits until each is ready, replaces what dies, stops them in order."""
 
 import asyncio
 import logging
@@ -36,6 +36,8 @@ class Child:
         self.process: asyncio.subprocess.Process | None = None
         self.started = 0.0
         self.failures = 0
+        self.renewing = False
+        self.up = asyncio.Event()
 
     async def start(self) -> None:
         """Starts it and waits for READY=1. Raises ChildFailed when it ends or stays silent."""
@@ -50,6 +52,7 @@ class Child:
                 )
                 self.started = loop.time()
                 await self._ready(sock)
+        self.up.set()
 
     async def _ready(self, sock: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -82,6 +85,21 @@ class Child:
             log.error("the %s did not end in %.0f s: killed", self.name, timeout)
             process.kill()
             await process.wait()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Sends it a signal, when it is there."""
+        if self.process is not None and self.process.returncode is None:
+            self.process.send_signal(number)
+
+    async def renew(self, timeout: float) -> None:
+        """Stops it in order; returns when whoever keeps it running has started it anew. Raises ChildFailed."""
+        self.renewing = True
+        self.up.clear()
+        await self.stop(timeout)
+        try:
+            await asyncio.wait_for(self.up.wait(), READY_S)
+        except TimeoutError:
+            raise ChildFailed(f"the {self.name} is not up again after {READY_S:.0f} s") from None
 
 
 async def _said_ready(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
@@ -116,8 +134,12 @@ async def _keep(child: Child, stop: asyncio.Event) -> None:
             status = await child.process.wait()
             if stop.is_set():
                 return
-            child.failures = 0 if loop.time() - child.started > STEADY_S else child.failures + 1
-            log.error("the %s ended with status %s; it is started again", child.name, status)
+            if child.renewing:
+                child.renewing, child.failures = False, 0
+                log.info("the %s has ended, to be started anew", child.name)
+            else:
+                child.failures = 0 if loop.time() - child.started > STEADY_S else child.failures + 1
+                log.error("the %s ended with status %s; it is started again", child.name, status)
         await asyncio.sleep(BACKOFF_S[min(child.failures, len(BACKOFF_S) - 1)])
         try:
             await child.start()

@@ -9,10 +9,12 @@ from typing import Protocol
 log = logging.getLogger(__name__)
 
 AGAIN_S = 1.0
+LOOK_S = 1.0
+"""How often it is seen whether the edge is still the one that was told."""
 
 
 class Edge(Protocol):
-    """Whatever spreads calls over workers. `remove` returns how many calls it ended. All raise OSError."""
+    """Whatever spreads calls over workers. Whatever a command raises, it is given again a little later."""
 
     async def enable(self, worker: str) -> object:
         """New calls may go to it."""
@@ -21,7 +23,10 @@ class Edge(Protocol):
         """No new calls; running ones go on."""
 
     async def remove(self, worker: str) -> int:
-        """Out of rotation, and BYE to both sides of each of its calls."""
+        """Out of rotation, and BYE to both sides of each of its calls. How many were ended."""
+
+    async def run(self) -> str:
+        """Another word after each start of the edge, which then knows nothing of what it was told."""
 
 
 class NoEdge:
@@ -36,6 +41,10 @@ class NoEdge:
     async def remove(self, worker: str) -> int:  # noqa: ARG002
         """Nobody can end the calls of a worker that is dead."""
         return 0
+
+    async def run(self) -> str:
+        """Always the same."""
+        return ""
 
 
 class Wanted(StrEnum):
@@ -54,6 +63,21 @@ class EdgeKeeper:
         self._wanted: dict[str, Wanted] = {}
         self._told: dict[str, Wanted] = {}
         self._busy: dict[str, asyncio.Task[None]] = {}
+        self._run: str | None = None
+
+    async def watch(self) -> None:
+        """For as long as the pool lives: an edge that started anew is told everything again."""
+        while True:
+            try:
+                run = await self._edge.run()
+            except Exception as error:  # it is away; its own watcher says so
+                log.debug("the edge does not answer: %s", error)
+            else:
+                if self._run is not None and run != self._run:
+                    log.warning("the edge has started anew: it is told again which workers take calls")
+                    self.again()
+                self._run = run
+            await asyncio.sleep(LOOK_S)
 
     def want(self, worker: str, what: Wanted) -> None:
         """From now on; told at once."""
@@ -63,7 +87,7 @@ class EdgeKeeper:
             self._busy[worker] = asyncio.ensure_future(self._tell(worker))
 
     def again(self) -> None:
-        """An edge that started anew knows nothing: everything is told again."""
+        """Everything is told again."""
         for worker, what in list(self._wanted.items()):
             self.want(worker, what)
 

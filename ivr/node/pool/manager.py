@@ -85,6 +85,8 @@ class Manager:
                 self.edge.want(slot.name, Wanted.DRAIN)
             elif self._settings.pool.edge:
                 self.edge.want(slot.name, Wanted.OUT)
+        if self._settings.pool.edge:
+            self.spawn(self.edge.watch())
         self.nursery = await self.new_nursery()
         self._vigil = Vigil(self._loop.time(), TICK_S)
         self._tick()

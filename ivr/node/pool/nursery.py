@@ -53,7 +53,7 @@ def main(folder: Path, sock: socket.socket) -> int:
     except (FileError, OSError) as error:
         send(sock, {"op": "failed", "error": str(error)})
         return 2
-    set_up_logs("nursery", loaded.settings.log.level, loaded.settings.log.format)
+    set_up_logs("nursery", loaded.settings.log.level, loaded.settings.log.format, loaded.settings.log.personal)
     setproctitle(f"ivr nursery --config {folder}")
     if (threads := len(os.listdir("/proc/self/task"))) != 1:
         send(sock, {"op": "failed", "error": f"the nursery has {threads} threads: a library started one, none may"})
@@ -133,7 +133,7 @@ def _worker(loaded: Loaded, folder: Path, number: int, channel: socket.socket) -
     settings = loaded.settings
     place = slot(settings, number)
     setproctitle(f"ivr worker {place.name} --config {folder}")
-    set_up_logs(place.name, settings.log.level, settings.log.format)
+    set_up_logs(place.name, settings.log.level, settings.log.format, settings.log.personal)
     lock = SlotLock(settings.pool.control.parent, place.name)
     deadline = time.monotonic() + LOCK_S
     while not lock.take():

@@ -6,10 +6,9 @@ Nothing happens to the running workers before the new nursery has loaded: config
 
 import asyncio
 import logging
-import os
-import sys
 from typing import TYPE_CHECKING, Any
 
+from ivr.node.ondisk import run_ivr
 from ivr.node.pool.nurseries import NurseryFailed
 from ivr.node.pool.pooled import Pooled, State
 
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOOK_S = 0.05
-RENDER_S = 300.0
 
 
 class Roll:
@@ -77,7 +75,8 @@ class Roll:
     async def _load(self) -> None:
         """Renders what new flows say, and loads a new nursery, with the code that is on disk now."""
         manager = self._manager
-        await _render(str(manager.folder))
+        # A process of its own: the nursery must stay without the threads of what speaks.
+        await run_ivr("prompts", "render", "--config", str(manager.folder))
         nursery = await manager.new_nursery()
         old, manager.nursery = manager.nursery, nursery
         manager.generation += 1
@@ -105,23 +104,3 @@ class Roll:
         new = manager.start_worker(free[0])
         while new is not None and new.state is State.STARTING:
             await asyncio.sleep(LOOK_S / 5)
-
-
-async def _render(folder: str) -> None:
-    """`ivr prompts render` of the code on disk. Raises OSError with what it said."""
-    # The threads of libraries end with it, and the nursery stays without.
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "ivr", "prompts", "render", "--config", folder),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
-        env={name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"},
-    )
-    try:
-        _, said = await asyncio.wait_for(process.communicate(), RENDER_S)
-    except (TimeoutError, asyncio.CancelledError):
-        process.kill()
-        raise
-    if process.returncode:
-        lines = said.decode(errors="replace").strip().splitlines() or ["no word of why"]
-        raise OSError(f"prompts cannot be rendered: {lines[-1]}")
