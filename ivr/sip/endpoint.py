@@ -249,7 +249,7 @@ class Endpoint:
             record_aware=call.record_aware,
             preference=sdp.record_preference(sdp.body(message)),
             allows_info="info" in sdp.tokens(message, "Allow"),
-            edge=sdp.edge_id(message),
+            edge=sdp.edge_id(message) if self._settings.proxy else "",
         )
         self._loop.call_soon_threadsafe(self._arrived, leg, invite)
 

@@ -10,7 +10,7 @@ _SIGNAL = re.compile(r"^[ \t]*signal[ \t]*=[ \t]*([0-9A-D*#]+)[ \t]*\r?$", re.MU
 _BARE = re.compile(r"\s*([0-9A-D*#]+)\s*", re.IGNORECASE)
 _BY_NUMBER = {"10": "*", "11": "#", "12": "A", "13": "B", "14": "C", "15": "D"}
 EDGE_ID = "X-Assent-Id"
-_EDGE_ID = re.compile(r"[0-9A-Za-z-]{8,64}")
+_EDGE_ID = re.compile(r"[0-9a-f]{32}")
 # No user is longer; without a limit a text of nothing but `sip:` would take the square of its length.
 _USER = re.compile(r"sips?:([^@\s;>]{0,256})@", re.IGNORECASE)
 
