@@ -7,11 +7,12 @@ in `_balance`, from what is; it runs after every change and at every tick.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ivr.node.observe.observing import observe
 from ivr.node.pool.crashes import Crashes
 from ivr.node.pool.edges import Edge, EdgeKeeper, Wanted
 from ivr.node.pool.nurseries import Nursery, NurseryFailed
@@ -57,6 +58,8 @@ class Manager:
         self.stopping = False
         self.generation = 1
         self.nursery: Nursery | None = None
+        self.on_gone: Callable[[int, Mapping[str, Any]], None] = lambda _pid, _stats: None
+        """Told of each worker that ended, with its last statistics."""
         self.counts = {"started": 0, "ready": 0, "died": 0, "hung": 0, "recycled": 0, "shrunk": 0}
         self._leftover: set[int] = set()
         self._crashes = Crashes()
@@ -232,6 +235,7 @@ class Manager:
     def worker_gone(self, worker: Pooled) -> None:
         """The end of its channel: whatever it had is lost now."""
         self.edge.want(worker.name, Wanted.OUT)
+        self.on_gone(worker.pid, worker.stats)
         if worker.was not in (State.STOPPING,):
             self.counts["died"] += 1
             lost = f"{len(worker.calls)} calls are lost" if worker.calls else "it had no call"
@@ -428,6 +432,7 @@ async def run_pool(
     await manager.start()
     await control.start()
     waiting = asyncio.ensure_future(_roll_on(manager, hangup))
+    observing = asyncio.ensure_future(observe(settings, manager))
     try:
         await stop.wait()
     finally:
@@ -436,6 +441,8 @@ async def run_pool(
             await waiting
         await manager.stop("signal")
         await control.stop()
+        observing.cancel()
+        await asyncio.gather(observing, return_exceptions=True)
 
 
 async def _roll_on(manager: Manager, hangup: asyncio.Event) -> None:

@@ -92,7 +92,8 @@ class Reporter:
         self._stop.set()
 
     def close(self) -> None:
-        """No beat any more."""
+        """A last beat with all figures, then no more."""
+        self._send(full=True)
         self._timer.cancel()
         self._channel.close()
         os.close(self._memory)
