@@ -121,6 +121,7 @@ class Server:
             "sip": {"port": self.port},
             "media": {"port": free_port(10_000, 19_800, 16), "port_range": 100},
             "limits": {"drain_timeout": "5s"},
+            "metrics": {"port": 0},
         }
         for group, values in (settings or {}).items():
             chosen.setdefault(group, {}).update(values)
