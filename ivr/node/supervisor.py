@@ -46,6 +46,9 @@ class Child:
             path = str(Path(folder) / "notify")
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
                 sock.bind(path)
+                # The edge is another user by the time it is ready. Nobody can list the folder; its name is random.
+                os.chmod(folder, 0o711)
+                os.chmod(path, 0o666)
                 env = {**os.environ, "NOTIFY_SOCKET": path, SUPERVISED: "1"}
                 self.process = await asyncio.create_subprocess_exec(
                     sys.executable, "-m", "ivr", self.name, *self._arguments, env=env, start_new_session=True
