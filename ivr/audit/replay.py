@@ -252,8 +252,7 @@ class _Call:
 
     def _use(self, version: int) -> None:
         events, self._early = self._early or [], None
-        self._memo = self._memos[version]
-        self._running = self._memo
+        self._memo = self._running = self._memos[version]
         self._point, deadlines = self._memo.beginning()
         self._wait(deadlines)
         for event in events:
@@ -291,8 +290,7 @@ class _Call:
             if not step.same_timers:
                 self._wait(step.deadlines(self._deadlines, now))
         self._point = step.point
-        self._expected = step.decisions
-        self._cause = event.seq
+        self._expected, self._cause = step.decisions, event.seq
         if step.keeping:
             self._kept.follow(step.keeping, now)
         if kind == "recording.armed":

@@ -48,6 +48,7 @@ class CallHands:
         self._stopping: dict[int, asyncio.Event] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._settled: asyncio.Future[bool] | None = None
+        self._answers = 0
 
     # -- the consent step ----------------------------------------------------------------------------------------
 
@@ -91,12 +92,21 @@ class CallHands:
         listener = session.caller if party == i.CALLER else agent if agent and agent.name == party else None
         file = session.message(message.value)
         if listener is not None and listener.leg.down is None and file is not None:
-            speaker = listener.speaker
+            speaker, to_caller = listener.speaker, party == i.CALLER
+            self._answers += to_caller
 
             async def speak() -> None:
-                await speaker.say(file)
+                try:
+                    await speaker.say(file)
+                finally:
+                    self._answers -= to_caller
 
             self._spawn(speak())
+
+    @property
+    def answers(self) -> bool:
+        """Whether the caller is being told, or is about to be told, what came of a decision."""
+        return self._answers > 0
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

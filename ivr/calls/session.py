@@ -15,13 +15,14 @@ from typing import Any
 from ivr.calls.driver import Driver
 from ivr.calls.hands import CallHands
 from ivr.calls.journal import Journal
+from ivr.calls.keys import Keys, Pressed
 from ivr.calls.media_watch import watch_media
 from ivr.calls.party import Party, key_paths
 from ivr.calls.services import PromptUnavailable, Services
 from ivr.calls.walk import walk
 from ivr.calltrace import PERSONAL, TRACE, Trace
 from ivr.consent import inputs as i
-from ivr.consent.state import Standing
+from ivr.consent.state import PARTY_WAITS, Standing
 from ivr.flow.model import Flow
 from ivr.ledger.ids import uuid7
 from ivr.sip.events import Digit, Down, Invite, LegEvent, MediaChanged, PreferenceChanged, Up
@@ -59,8 +60,8 @@ class Session:
         self.bridged = False
         self.hands = CallHands(self)
         self.driver = Driver(self.journal, self.hands, loop)
-        self.keys: asyncio.Queue[str] = asyncio.Queue()
-        """Keys that the consent machine did not want and no bridge passed on: a menu's."""
+        self.keys = Keys()
+        """Keys that the consent machine did not want and no bridge passed on: a menu's, or a no that came early."""
         self.outcome = ("abandoned", "hangup")
         self._invite = invite
         self._answered: asyncio.Future[Up] = loop.create_future()
@@ -200,8 +201,16 @@ class Session:
             other = self.agent if party is self.caller else self.caller
             with suppress(LegGone):
                 other.leg.send_digit(key)
-        elif party is self.caller:
-            self.keys.put_nowait(key)
+        elif party is self.caller and not self._says_again(key):
+            self.keys.put(Pressed(key, source))
+
+    def _says_again(self, key: str) -> bool:
+        """A consent key, pressed once more in the consent step or while its answer is spoken: no menu's choice."""
+        state = self.driver.state
+        policy = state.policy
+        if policy is None or key not in (policy.refuse_key, policy.accept_key, policy.withdraw_key):
+            return False
+        return state.caller in PARTY_WAITS or self.hands.answers
 
     def _media(self, party: Party, media: MediaChanged) -> None:
         self._hear_inband(party, media)

@@ -13,7 +13,7 @@ import pytest
 
 from demo.driver import Peer
 from demo.server import Server, ivr
-from sip.harness import ALICE_HZ, BOB_HZ, CAROL_HZ, TWO_KEYS, House, Notices, consent, flow, with_menu
+from sip.harness import ALICE_HZ, BOB_HZ, CAROL_HZ, TWO_KEYS, House, Notices, consent, flow, with_menu, with_welcome
 
 _STORY = pytest.StashKey[str]()
 # Prompts are found by the hash of what they say, so all servers may share them; each is spoken once a machine.
@@ -39,6 +39,7 @@ def standard_flows(notices: Notices, bob: Peer, carol: Peer) -> dict[str, Any]:
         "two": flow("500", opt_out, to_carol, to_bob, ring_time="3s"),
         "two_keys": flow("600", consent(notices, "opt_out", keys=TWO_KEYS), to_bob),
         "menu": with_menu(flow("700", opt_out, to_bob)),
+        "welcome": with_welcome(with_menu(flow("800", opt_out, to_bob))),
     }
 
 

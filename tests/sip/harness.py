@@ -95,6 +95,13 @@ def with_menu(made: dict[str, Any]) -> dict[str, Any]:
     return {**made, "sections": sections}
 
 
+def with_welcome(made: dict[str, Any]) -> dict[str, Any]:
+    """The flow with something said before its consent step."""
+    sections = made["sections"]
+    main = [{"play": "Welcome to Example, and thank you for calling us today."}, *sections["main"]]
+    return {**made, "sections": {**sections, "main": main}}
+
+
 @dataclass
 class House:
     """A server and its telephones, for the tests of one module."""

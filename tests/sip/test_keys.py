@@ -165,3 +165,19 @@ def test_a_withdrawal_in_a_menu_and_the_menu_goes_on(house: House, alice: Peer, 
     line.hang_up()
     assert line.only("agent.informed").data["recorded"] is False
     line.unrecorded()
+
+
+def test_a_refusal_before_the_notice_and_once_more(house: House, alice: Peer, bob: Peer) -> None:
+    line = house.ring(alice, "800")
+    line.wait("call.answered")
+    line.press("99")
+    assert line.wait("consent.decided").data["key"] == "9"
+    line.press("9")
+    line.press("1")
+    line.wait("bridge.started")
+    both_hear(line, bob)
+    line.hang_up()
+    assert line.decided() == ["refused"]
+    line.none("notice.started")
+    assert len(line.events("consent.signalled")) == 1
+    line.unrecorded()

@@ -5,6 +5,7 @@ Nothing here decides: every fact goes to the machine, and every way out of this 
 otherwise.
 """
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from ivr.calls.hands import sent_facts
 from ivr.calls.services import PromptUnavailable
 from ivr.consent import inputs as i
 from ivr.consent.machine import VERSION
-from ivr.consent.policy import Mode
+from ivr.consent.policy import Mode, Policy
 from ivr.consent.state import Standing
 from ivr.flow.consent_step import Consent
 from ivr.flow.notice import NoticeError
@@ -28,10 +29,18 @@ log = logging.getLogger(__name__)
 
 async def run(session: "Session", step: Consent) -> bool:
     """Whether the call may be recorded, as the machine settled it."""
+    recordable = await _ask(session, step)
+    # What the caller is told about it takes its turn now, before anything that the next step says.
+    await asyncio.sleep(0)
+    return recordable
+
+
+async def _ask(session: "Session", step: Consent) -> bool:
     settled = session.hands.expect_settled()
     policy = step.policy(permit_timeout_ms=session.services.permit_timeout_ms)
     said = step.settings()
     session.driver.tell(i.Asked(policy), policy_sha256=step.policy_hash, machine=VERSION, settings=said)
+    _said_before(session, policy)
     if settled.done():
         if step.mode is Mode.NEVER:
             await _say_never(session, step)
@@ -46,6 +55,13 @@ async def run(session: "Session", step: Consent) -> bool:
     async with session.caller.speaker.turn:
         await _play(session, file)
     return await settled
+
+
+def _said_before(session: "Session", policy: Policy) -> None:
+    """A no that came before it was asked for, and that no menu has taken: whoever knows the line need not wait."""
+    early = session.keys.claim({policy.refuse_key, policy.withdraw_key})
+    if early is not None and session.driver.state.caller is Standing.ASKED:
+        session.driver.tell(i.Key(i.CALLER, early.key, early.source))
 
 
 async def _say_never(session: "Session", step: Consent) -> None:

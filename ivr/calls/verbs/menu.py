@@ -24,10 +24,10 @@ async def run(session: "Session", step: Menu) -> str:
 
 async def _ask(session: "Session", step: Menu) -> str | None:
     """The first key that is pressed, during the prompt or within the time-out after it."""
-    if not session.keys.empty():
-        return session.keys.get_nowait()  # typed ahead: whoever knows the menu does not have to hear it
+    if (key := session.keys.typed_ahead()) is not None:
+        return key  # whoever knows the menu does not have to hear it
     heard = asyncio.Event()
-    waiting = asyncio.ensure_future(session.keys.get())
+    waiting = asyncio.ensure_future(session.keys.next())
     waiting.add_done_callback(lambda _: heard.set())
     try:
         await play.run(session, step.prompt, stop=heard)
