@@ -67,7 +67,8 @@ def _children(settings: Settings, config: Path) -> list[Child]:
     """In the order in which they start. Without an edge the one worker listens itself."""
     where = ["--config", str(config)]
     edge = [Child("edge", ["run", *where])] if settings.pool.edge else []
-    return [Child("ledger", where), *edge, Child("pool", where)]
+    archive = [Child("archive", ["run", *where])] if settings.storage.archive else []
+    return [Child("ledger", where), *archive, *edge, Child("pool", where)]
 
 
 async def _serve(
@@ -105,7 +106,7 @@ async def _renewals(children: list[Child], config: Path, hangup: asyncio.Event, 
     The ledger first, then the edge: workers and calls survive both. The pool renews its workers by itself. What is on
     disk is tried before anything is stopped.
     """
-    tries = {"ledger": ("prompts", "render"), "edge": ("edge", "check")}
+    tries = {"ledger": ("prompts", "render"), "archive": ("prompts", "render"), "edge": ("edge", "check")}
     while True:
         await hangup.wait()
         hangup.clear()

@@ -20,7 +20,7 @@ from ivr.node.settings import Settings
 from ivr.packaged import packaged
 
 UNITS = Path(__file__).parents[2] / "systemd"
-SERVICES = ("ivr-ledger.service", "ivr-worker@.service", "ivr-retention.service")
+SERVICES = ("ivr-ledger.service", "ivr-worker@.service", "ivr-retention.service", "ivr-archive.service")
 HOME = "/var/lib/ivr"
 
 
@@ -225,6 +225,10 @@ def test_every_path_of_a_unit_is_one_that_init_makes(tmp_path: Path) -> None:
             for path in value.split():
                 name = path.lstrip("-").replace(HOME, str(made.folder))
                 # SQLite's own files come and go.
+                # The archive's folder is there where an archive is set, and comes with ivr-archive.tmpfiles.
+                if name == f"{made.folder}/data/archive":
+                    assert path.startswith("-")
+                    continue
                 assert Path(name.removesuffix("-wal").removesuffix("-shm")).exists(), f"{unit}: {path}"
 
 
@@ -232,6 +236,20 @@ def test_the_worker_cannot_even_see_what_it_may_not_read() -> None:
     hidden = " ".join(settings_of("ivr-worker@.service")["InaccessiblePaths"]).replace("-/", "/").split()
     for name in ("keys/ledger.key", "keys/pseudonym.key", "keys/officer.age", "data/log.sqlite", "data/subjects"):
         assert f"{HOME}/{name}" in hidden
+
+
+def test_the_archiver_has_the_stores_credentials_and_no_other_secret() -> None:
+    found = settings_of("ivr-archive.service")
+    assert found["User"] == ["ivr-archive"]
+    assert re.search(r"^u ivr-archive +-:ivr ", (UNITS / "ivr.sysusers").read_text(), re.MULTILINE)
+    assert found["CapabilityBoundingSet"] == [""]
+    hidden = " ".join(found["InaccessiblePaths"]).replace("-/", "/").split()
+    for name in ("keys/ledger.key", "keys/pseudonym.key", "keys/officer.age", "data/log.sqlite", "data/subjects"):
+        assert f"{HOME}/{name}" in hidden
+    assert f"{HOME}/data/keystore" in hidden
+    rows = (UNITS / "ivr-archive.tmpfiles").read_text()
+    assert re.search(rf"^z {HOME}/keys/archive.ini +0600 ivr-archive ", rows, re.MULTILINE)
+    assert re.search(rf"^d {HOME}/data/archive +0770 ivr-archive ivr ", rows, re.MULTILINE)
 
 
 def test_retention_reads_the_log_and_erases_what_the_worker_made_and_sees_no_secret() -> None:
