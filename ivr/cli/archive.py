@@ -36,7 +36,7 @@ def run_command(once: bool, folder: Path) -> None:
     """
     with told():
         settings = Settings.load(folder)
-        set_up_logs("archive", settings.log.level, settings.log.format)
+        set_up_logs("archive", settings.log.level, settings.log.format, settings.log.personal)
         if not once:
             run_process(lambda stop, on_ready: run_archiver(settings, stop, on_ready))
             return
