@@ -28,6 +28,8 @@ from ivr.sip.mediaclock import MediaClock
 log = logging.getLogger(__name__)
 
 
+BROKEN = 500
+"""What a caller is told whose call breaks something of ours (RFC 3261 section 21.5.1)."""
 CLOCK_LINGER_S = 1.0
 
 TURN_MS = 500
@@ -232,31 +234,41 @@ class Endpoint:
     # -- legs ----------------------------------------------------------------------------------------------------
 
     def _incoming(self, call_id: int, message: str, source: str) -> None:
-        """On PJSIP's thread."""
-        message = sdp.readable(message)
+        """On PJSIP's thread. Whatever breaks, the caller is told and the call's place is free again."""
         leg = Leg(self._loop, self._linger, self._gone)
         if self._account is None:
             return
-        call = PjCall(self._account, call_id, leg.post, leg.release)
-        call.record_aware = sdp.record_aware(message)
-        call.record_state = "off" if call.record_aware else None
-        leg.adopt(call)
-        invite = Invite(
+        leg.adopt(PjCall(self._account, call_id, leg.post, leg.release))
+        try:
+            invite = self._read(leg, sdp.readable(message), source)
+        except Exception:
+            log.exception("an INVITE that cannot be read")
+            leg.reject(BROKEN)
+            return
+        self._loop.call_soon_threadsafe(self._arrived, leg, invite)
+
+    def _read(self, leg: Leg, message: str, source: str) -> Invite:
+        record_aware = sdp.record_aware(message)
+        leg.record_aware(record_aware)
+        return Invite(
             sip_call_id=sdp.header(message, "Call-ID") or sdp.header(message, "i") or "",
             caller=sdp.header(message, "From") or sdp.header(message, "f") or "",
             dialled=sdp.request_user(message),
             source=source,
-            record_aware=call.record_aware,
+            record_aware=record_aware,
             preference=sdp.record_preference(sdp.body(message)),
             allows_info="info" in sdp.tokens(message, "Allow"),
             edge=sdp.edge_id(message) if self._settings.proxy else "",
         )
-        self._loop.call_soon_threadsafe(self._arrived, leg, invite)
 
     def _arrived(self, leg: Leg, invite: Invite) -> None:
         self._legs.add(leg)
         self._wind_clock()
-        self._on_incoming(leg, invite)
+        try:
+            self._on_incoming(leg, invite)
+        except Exception:
+            log.exception("a call that cannot be taken")
+            leg.reject(BROKEN)
 
     def dial(self, uri: str, *, display: str = "", headers: dict[str, str] | None = None) -> Leg:
         """A new outbound leg; its progress comes as events. Raises LegGone when it cannot even be started."""

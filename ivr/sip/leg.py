@@ -67,6 +67,15 @@ class Leg:
         """Takes ownership of the pjsua2 call."""
         self._call = call
 
+    def record_aware(self, aware: bool) -> None:
+        """What the caller's INVITE says of it: a peer that knows nothing of recording by SDP is told nothing by SDP."""
+
+        def note(call: PjCall) -> None:
+            call.record_aware = aware
+            call.record_state = "off" if aware else None
+
+        self._do(note)
+
     def release(self) -> None:
         """Lets the pjsua2 call go. Called inside its DISCONNECTED callback."""
         with self._lock:
