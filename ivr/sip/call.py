@@ -13,7 +13,7 @@ import pjsua2 as pj
 
 from ivr.sip import sdp
 from ivr.sip.events import Digit, DigitBy, Down, LegEvent, MediaChanged, PreferenceChanged, Ringing, Up
-from ivr.sip.quality import quality_of
+from ivr.sip.quality import Quality, stream_quality
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +29,7 @@ class PjCall(pj.Call):
         self._release = release
         self._up = False
         self._confirmed = False
+        self._quality: Quality | None = None
         self._media: tuple[str, int, bool, bool] | None = None
         self.record_aware = False
         self.record_state: str | None = None
@@ -47,8 +48,7 @@ class PjCall(pj.Call):
                 self._confirmed = True
                 self._maybe_up()
             elif state == pj.PJSIP_INV_STATE_DISCONNECTED:
-                # Its streams are closed after this callback.
-                self._post(Down(status, reason, quality_of(self, info.media)))
+                self._post(Down(status, reason, self._quality))
                 self._let_go()
         except Exception:
             log.exception("call state callback")
@@ -100,6 +100,15 @@ class PjCall(pj.Call):
                 return None if self._media is None else (*self._media[:3], True)
             return stream.codecName, int(stream.codecClockRate), int(stream.audRxEventPt) > 0, held
         return None
+
+    def onStreamDestroyed(self, prm: Any) -> None:
+        """The last moment at which a stream's counters can be read: at DISCONNECTED it is gone."""
+        try:
+            quality = stream_quality(self, prm.streamIdx)
+            if quality is not None:
+                self._quality = quality if self._quality is None else self._quality + quality
+        except Exception:
+            log.exception("stream callback")
 
     def _maybe_up(self) -> None:
         if self._up or not self._confirmed or self._media is None:

@@ -23,23 +23,30 @@ class Quality:
     far_lost: int
     jitter_s: float
 
-
-def quality_of(call: Any, media: Any) -> Quality | None:
-    """Of the call's audio stream, while there still is one. For PJSIP's thread."""
-    for index in range(len(media)):
-        if media[index].type != pj.PJMEDIA_TYPE_AUDIO:
-            continue
-        try:
-            stat = call.getStreamStat(index)
-        except pj.Error as error:
-            log.debug("no figures of a stream: %s", error.reason)
-            return None
-        heard, told = stat.rtcp.rxStat, stat.rtcp.txStat
+    def __add__(self, other: "Quality") -> "Quality":
+        """Of both streams of a leg that was renegotiated; the jitter that more packets had counts."""
+        most = self if self.received >= other.received else other
         return Quality(
-            int(heard.pkt),
-            int(heard.loss),
-            int(heard.discard),
-            int(told.loss) if told.updateCount else 0,
-            float(heard.jitterUsec.mean) / 1_000_000,
+            self.received + other.received,
+            self.lost + other.lost,
+            self.discarded + other.discarded,
+            self.far_lost + other.far_lost,
+            most.jitter_s,
         )
-    return None
+
+
+def stream_quality(call: Any, index: int) -> Quality | None:
+    """Of one stream of a call, while there still is one. For PJSIP's thread."""
+    try:
+        stat = call.getStreamStat(index)
+    except pj.Error as error:
+        log.debug("no figures of a stream: %s", error.reason)
+        return None
+    heard, told = stat.rtcp.rxStat, stat.rtcp.txStat
+    return Quality(
+        int(heard.pkt),
+        int(heard.loss),
+        int(heard.discard),
+        int(told.loss) if told.updateCount else 0,
+        float(heard.jitterUsec.mean) / 1_000_000,
+    )
