@@ -15,6 +15,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "edge": ("ivr.cli.edge", "Configure, check, run and look at the SIP proxy before the workers."),
     "pool": ("ivr.cli.pool", "Run the workers alone (systemd)."),
     "worker": ("ivr.cli.worker", "Run one worker alone, without a pool."),
+    "top": ("ivr.cli.top", "Show a running server: calls, recordings, workers, latencies, alarms."),
     "drain": ("ivr.cli.drain", "Let a worker or the node take no new calls."),
     "undrain": ("ivr.cli.undrain", "Let it take new calls again."),
     "restart": ("ivr.cli.restart", "Replace the workers one after the other, with what is on disk now."),

@@ -3,8 +3,6 @@
 
 import asyncio
 import logging
-import os
-import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -51,14 +49,13 @@ class AlarmWatch:
             *("log", "watch", "--prometheus", "--config", str(self._folder)),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,
         )
         try:
             async with asyncio.timeout(LONGEST_S):
                 out, said = await process.communicate()
         except BaseException:
             with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+                process.kill()  # nice has become the command by then
             raise
         if process.returncode:
             raise OSError(said.decode(errors="replace").strip()[-500:] or f"it ended with {process.returncode}")

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A frame of `ivr top` as text for a terminal of any size; 80 by 24 is enough."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+Frame = Mapping[str, Any]
+
+WIDE = 110
+"""From this width on a call's whole id is shown; else its end, which is what differs."""
+
+HEAD = 5
+"""Lines above the problems."""
+
+_STATE = {"ready": "green", "draining": "yellow", "stopping": "yellow", "starting": "yellow"}
+_RECORDED = {"yes": "bold red", "paused": "yellow", "starting": "yellow", "stopping": "yellow", "no": "dim"}
+
+
+def screen(frame: Frame, width: int, height: int) -> RenderableType:
+    """The whole view. What does not fit is counted, never cut off without a word."""
+    problems: Sequence[str] = frame["problems"]
+    shown = list(problems[: max(1, height // 4)])
+    left = height - HEAD - max(1, len(shown)) - 1
+    workers = frame["workers"]
+    rows = min(len(workers), max(1, left // 4))
+    calls = left - rows - 5
+    return Group(
+        _title(frame),
+        _calls_line(frame),
+        _ledger_line(frame),
+        _edge_line(frame),
+        *_problem_lines(shown, len(problems)),
+        Text(),
+        _calls(frame, width, max(1, calls)),
+        _workers(workers, rows),
+    )
+
+
+def _title(frame: Frame) -> Text:
+    state = frame["state"]
+    text = Text("assent ", style="bold", no_wrap=True, overflow="ellipsis")
+    text.append(state, style=_STATE.get(state, "bold red"))
+    text.append(f"  {frame['log'] or '?'}  {frame['version']}  ", style="dim")
+    text.append(datetime.fromtimestamp(frame["at"]).astimezone().strftime("%H:%M:%S"), style="dim")
+    return text
+
+
+def _calls_line(frame: Frame) -> Text:
+    recorded = sum(call["recorded"] == "yes" for call in frame["calls"])
+    text = _line("calls", f"{len(frame['calls'])} of {frame['capacity']}", f"{recorded} recorded")
+    ledger = frame["ledger"]
+    if ledger:
+        ended = Counter[str]()
+        for key, n in ledger["ended"].items():
+            ended[key.partition("/")[0]] += n
+        text.append("   ended ")
+        text.append(", ".join(f"{n} {outcome}" for outcome, n in ended.most_common()) or "none")
+        text.append(f"   blocked {ledger['blocked']}", style="yellow" if ledger["blocked"] else "")
+        text.append(f"   failed {ledger['failed']}", style="red" if ledger["failed"] else "")
+    return text
+
+
+def _ledger_line(frame: Frame) -> Text:
+    ledger = frame["ledger"]
+    if ledger is None:
+        return _line("ledger", Text("does not answer", style="bold red"))
+    return _line(
+        "ledger",
+        "writing" if ledger["writing"] else Text("CANNOT WRITE", style="bold red"),
+        f"queue {ledger['queue']}",
+        f"commit {_ms(ledger['commit']['p50'])}/{_ms(ledger['commit']['p95'])}",
+        f"permit {_ms(ledger['permit']['p50'])}/{_ms(ledger['permit']['p95'])}",
+        f"checkpoint {ledger['checkpoint_age_s']:.0f} s ago",
+    )
+
+
+def _edge_line(frame: Frame) -> Text:
+    edge, free = frame["edge"], frame["free_bytes"]
+    disk = f"disk {free / 1e9:.1f} GB free" if free is not None else "disk ?"
+    if edge is None:
+        return _line("node", disk)
+    counters = edge["counters"]
+    refused = sum(n for name, n in counters.items() if name.startswith("refused"))
+    return _line(
+        "edge",
+        f"{counters['calls']} calls",
+        f"full {counters['full']}",
+        f"failovers {counters['failovers']}",
+        f"refused {refused}",
+        f"strangers {counters['strangers']}",
+        disk,
+    )
+
+
+def _problem_lines(shown: Sequence[str], count: int) -> list[Text]:
+    if not shown:
+        return [_line("alarms", Text("none", style="green"))]
+    lines = [_line("ALARM" if not n else "", Text(problem, style="bold red")) for n, problem in enumerate(shown)]
+    if count > len(shown):
+        lines[-1].append(f"   and {count - len(shown)} more", style="red")
+    return lines
+
+
+def _line(name: str, *parts: str | Text) -> Text:
+    text = Text(f"{name:<8}", style="bold", no_wrap=True, overflow="ellipsis")
+    for place, part in enumerate(parts):
+        text.append("   " if place else "")
+        text.append_text(part if isinstance(part, Text) else Text(part, style="not bold"))
+    return text
+
+
+def _calls(frame: Frame, width: int, rows: int) -> RenderableType:
+    table = _table("call", "flow", "doing", "for", "recorded", "why", "by")
+    calls = frame["calls"]
+    for call in calls[:rows]:
+        recorded = call["recorded"]
+        who = " ".join(_short(party) for party in call["parties"])
+        table.add_row(
+            call["call"] if width >= WIDE else call["call"][-12:],
+            call["flow"],
+            call["state"],
+            _time(frame["at"] - call["since"]),
+            Text(f"{recorded} {who}".strip(), style=_RECORDED.get(recorded, "")),
+            "" if recorded == "yes" else call["reason"].replace("_", " "),
+            call["worker"],
+        )
+    if not calls:
+        return Group(table, Text("no calls", style="dim"))
+    if len(calls) > rows:
+        return Group(table, Text(f"and {len(calls) - rows} more: a higher terminal, or --json", style="dim"))
+    return table
+
+
+def _short(party: str) -> str:
+    return {"caller": "c", "agent-1": "a"}.get(party, party.replace("agent-", "a"))
+
+
+def _workers(workers: Sequence[Mapping[str, Any]], rows: int) -> RenderableType:
+    table = _table("worker", "state", "calls", "served", "memory", "age", "last beat")
+    for worker in workers[:rows]:
+        state = worker["leaving"] or worker["state"]
+        table.add_row(
+            worker["name"],
+            Text(state, style=_STATE.get(worker["state"], "red")),
+            str(worker["calls"]),
+            str(worker["served"]),
+            f"{worker['rss'] / 1e6:.0f} MB",
+            _time(worker["age_s"]),
+            Text(f"{worker['silent_s']:.1f} s", style="red" if worker["silent_s"] > 1 else ""),
+        )
+    if len(workers) > rows:
+        states = Counter(str(worker["state"]) for worker in workers[rows:])
+        more = ", ".join(f"{n} {state}" for state, n in states.most_common())
+        return Group(table, Text(f"and {len(workers) - rows} more: {more}", style="dim"))
+    return table
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), expand=False, header_style="bold dim")
+    for column in columns:
+        table.add_column(column, no_wrap=True, overflow="ellipsis")
+    return table
+
+
+def _ms(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{seconds * 1000:.0f} ms"
+
+
+def _time(seconds: float) -> str:
+    minutes, rest = divmod(max(0, int(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
