@@ -9,6 +9,7 @@ import asyncio
 import logging
 import os
 import socket
+from array import array
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -30,8 +31,10 @@ def pair() -> tuple[socket.socket, socket.socket]:
 
 def send(sock: socket.socket, message: Mapping[str, Any], fds: list[int] | None = None) -> bool:
     """Sends without waiting. False when the other end is gone or takes nothing in any more."""
+    # Not socket.send_fds(): it takes flags and leaves them out (CPython 3.11).
+    beside = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", fds))] if fds else []
     try:
-        socket.send_fds(sock, [orjson.dumps(message)], fds or [], socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        sock.sendmsg([orjson.dumps(message)], beside, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
     except OSError:
         return False
     return True
