@@ -17,6 +17,7 @@ PACK_BYTES = 4 * 1024 * 1024
 """A pack is closed before it would get larger; about five minutes of a call."""
 
 _NAME = re.compile(r"[0-9]{6}-[0-9]{6}\.tar")
+_END = bytes(1024)  # POSIX.1-2017, pax, "ustar Interchange Format": two blocks of zeros
 _MAX_READ = 64 * 1024 * 1024
 
 
@@ -46,6 +47,9 @@ def read_pack(data: bytes, where: object) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     if len(data) > _MAX_READ:
         raise Damaged(f"is no pack: {len(data)} bytes", where)
+    # tarfile takes a cut between two members for the end.
+    if not data.endswith(_END):
+        raise Damaged("is no whole pack: it has no end", where)
     try:
         with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as tar:
             for member in tar:

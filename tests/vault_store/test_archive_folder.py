@@ -142,9 +142,11 @@ def test_a_running_recording_is_moved_in_part_and_goes_on(node: Server, tmp_path
     writer = RecordingWriter(verify_permit(jws, vkey, call=call), store, RATE)
     audio = noise(4 * RATE)
     feed(writer, audio, audio)
-    until(lambda: len(writer.sealed) >= 2, "segments are sealed")
+    writer.pause()
+    until(lambda: sum(one.samples for one in writer.sealed) == len(audio), "all is sealed")
     first = len(writer.sealed)
     assert mover(node).round(time.time() + 10).segments == first
+    writer.resume(9000)
     feed(writer, audio, audio)
     kept = writer.finish("hangup").result(20)
     assert kept.error is None
