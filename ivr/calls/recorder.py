@@ -20,8 +20,9 @@ from ivr.vault.writer import RecordingSummary, RecordingWriter
 
 log = logging.getLogger(__name__)
 
-DRAIN_S = 0.2
-"""How often memory is emptied: 1.5 s in the tail and 256 ms in PJMEDIA's buffer stay below 2 s with it."""
+DRAIN_S = 1.536
+"""How often memory is emptied, six of PJMEDIA's buffers: with the 300 ms that are held back, and time for encoding and
+disk, what is not sealed yet stays below 2 s. Each drain makes one segment; a drain wakes a sleeping worker."""
 
 FLUSH_S = 0.5
 """How long a closed recorder's last buffer is waited for; it takes one tick of the clock, 20 ms."""
@@ -112,22 +113,30 @@ class CallRecorder:
     # -- draining ------------------------------------------------------------------------------------------------
 
     def _tick(self) -> None:
+        if self._lags():
+            # Read again before anything is taken: what is padded now stands nearest to where it was lost.
+            self._timer = self._loop.call_later(STEADY_S, self._tick)
+            return
         self._timer = self._loop.call_later(DRAIN_S, self._tick)
         try:
-            self._watch_lag()
             self._take()
             self._report()
         except VaultError as error:
             self._failed(error)
 
-    def _watch_lag(self) -> None:
-        """A port that lost ticks (re-INVITE, hold) is padded, once two drains in a row agree on how many."""
+    def _lags(self) -> bool:
+        """Whether one port seems behind and must be read once more.
+
+        A port that lost ticks (re-INVITE, hold) is padded, once two readings in a row agree on how many.
+        """
         left, right = self._channels
         lag = left.ahead - right.ahead
-        if lag and lag == self._lag:
+        unsure = lag not in (0, self._lag)
+        if lag and not unsure:
             (right if lag > 0 else left).pad(abs(lag))
             lag = 0
         self._lag = lag
+        return unsure
 
     def _take(self, upto: int | None = None) -> None:
         """Moves what both have flushed into the writer, at most `upto` samples."""
@@ -140,7 +149,7 @@ class CallRecorder:
             return
         left, right = (channel.take(count) for channel in self._channels)
         if not self._paused:
-            self._writer.write(left, right)
+            self._writer.write(left, right, newer=self._ahead())
             if self._pause_at is not None and self._writer.written >= self._pause_at:
                 self._pause_now()
 

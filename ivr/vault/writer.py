@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Writing a recording: audio in, sealed segments out. Nothing here can be built without a verified permit.
 
-On the way in, samples wait in a `Tail` of at most 1.5 s; its newest 300 ms are held back so that a withdrawal can still
+On the way in, samples wait in a `Tail`; the newest 300 ms are held back so that a withdrawal can still
 remove what was said after the key went down. Older samples go to the `Sealer`, which encodes, seals and writes them.
 """
 
@@ -22,7 +22,7 @@ from ivr.vault.tail import Tail
 HOLD_BACK_MS = 300
 """The newest audio, kept unsealed for `truncate`. A key's way here takes some ms; a busy loop adds to it."""
 
-SEAL_AT_MS = 1500
+SEAL_AT_MS = 1000
 """When so much is unsealed, all but the hold-back is sealed. The rest up to 2 s is for draining and the disk."""
 
 MAX_BACKLOG_MS = 4000
@@ -108,8 +108,10 @@ class RecordingWriter:
         """Samples that a crash now would lose."""
         return self._tail.samples + self._sealer.pending
 
-    def write(self, caller: Audio, agent: Audio) -> None:
+    def write(self, caller: Audio, agent: Audio, *, newer: int = 0) -> None:
         """Add samples of both parties, shape (n,), int16, as they were heard at the same time. Any n.
+
+        `newer`: samples that were heard after these and are still to come; they count as held back.
 
         While paused they are dropped. Raises ValueError for unequal or wrongly typed arrays, VaultClosed after
         `finish`, and the VaultError that ended the recording.
@@ -132,7 +134,7 @@ class RecordingWriter:
             block[:, 1] = agent
         self._tail.append(block if self._limit is None else block[: max(0, self._limit - self.written)])
         if self._tail.samples >= self._seal_at:
-            self._seal_down_to(self._hold_back)
+            self._seal_down_to(max(0, self._hold_back - newer))
 
     def truncate(self, to_sample: int) -> int:
         """Keep nothing from sample `to_sample` on, written already or still to come; the number of samples kept so far.
