@@ -16,6 +16,7 @@ from ivr.node.logs import set_up_logs
 from ivr.node.process import run_process
 from ivr.node.settings import Settings
 from ivr.vault.errors import ArchiveError, VaultError
+from ivr.vault.rebuild import rebuild
 
 
 @click.group()
@@ -88,6 +89,27 @@ def check_command(create: bool, folder: Path) -> None:
         if archive.remote.keys(name):
             raise VaultError("lists what was removed", archive.remote.where)
     click.echo(f"{archive.remote.where}: can be written, read, listed and removed from, as {archive.node}")
+
+
+@command.command("rebuild")
+@config_option
+def rebuild_command(folder: Path) -> None:
+    """Make the catalog anew from what is in the archive, when this machine's disk was lost. Reads every object.
+
+    Exit code 1 when an object cannot be read; each is named.
+    """
+    bad = entered = 0
+    with told():
+        settings = Settings.load(folder)
+        with alone(settings):
+            for one in rebuild(open_archive(settings), time.time()):
+                entered += not one.problem
+                bad += bool(one.problem)
+                if one.problem:
+                    click.echo(f"{one.key}: {one.problem}")
+    click.echo(f"{entered} objects entered, {bad} left out; compare with the log: ivr log verify", err=True)
+    if bad:
+        raise click.exceptions.Exit(Exit.CHECK_FAILED)
 
 
 def _lines(found: ArchiveStatus) -> list[str]:

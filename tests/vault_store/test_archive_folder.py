@@ -2,6 +2,7 @@
 """Recordings in a folder that machines share; and what the archiver, the vault and the ledger make of both places."""
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -214,6 +215,28 @@ def test_an_erasure_between_reading_and_sending_wins(
     assert work.round(time.time() + 10).error is None
     assert shared(tmp_path) == []
     assert not list(Spool(node.folder / "data/archive").ids())
+
+
+def test_a_lost_catalog_is_made_anew(node: Server, tmp_path: Path) -> None:
+    call, gone = node.call(seconds=4), node.call(seconds=2, seed=9)
+    before, wav = hashes(node), exported(node, call, tmp_path / "before.wav")
+    mover(node).round(time.time() + 10)
+    shutil.rmtree(node.folder / "data/archive")
+    with node.serving():
+        assert node.by_officer("erase", "--recording", gone.recording).exit_code == 0
+    assert json.loads(node.ivr("recording", "list", "--json").stdout) == []
+    (pack,) = [path for path in shared(tmp_path) if call.recording in str(path)]
+    (pack.parent / "000900-000901.tar").write_bytes(b"what is this")
+    first = node.ivr("archive", "rebuild")
+    assert first.exit_code == 1
+    assert "000900-000901.tar: " in first.stdout
+    (pack.parent / "000900-000901.tar").unlink()
+    assert node.ivr("archive", "rebuild").exit_code == 0
+    assert exported(node, call, tmp_path / "after.wav") == wav
+    assert archived(node) == before
+    move(node)
+    assert not any(gone.recording in name for name in archived(node))
+    assert findings(node) == []
 
 
 def test_a_full_spool_raises_an_alarm(node: Server) -> None:
