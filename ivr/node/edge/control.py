@@ -13,6 +13,8 @@ from ivr.node.edge.rpc import EdgeRefused, Rpc
 from ivr.node.settings import Settings
 
 _INBOUND, _OUTBOUND = "wrk", "out"
+_ANSWERED = 3
+"""The first state of Kamailio's dialogs in which BYE is allowed."""
 
 
 class PlaceState(StrEnum):
@@ -95,11 +97,7 @@ class EdgeControl:
         ended = 0
         for profile in (_INBOUND, _OUTBOUND):
             for dialog in await self._dialogs(profile, uri):
-                try:
-                    await self._rpc.call("dlg.end_dlg", int(dialog["h_entry"]), int(dialog["h_id"]))
-                    ended += 1
-                except EdgeRefused:
-                    continue  # it ended by itself in between
+                ended += await self._end(dialog)
         return ended
 
     async def run(self) -> str:
@@ -138,6 +136,17 @@ class EdgeControl:
     async def _dialogs(self, profile: str, uri: str) -> list[dict[str, Any]]:
         found = await self._rpc.call("dlg.profile_list", profile, uri)
         return found if isinstance(found, list) else [found] if found else []
+
+    async def _end(self, dialog: dict[str, Any]) -> int:
+        """1 when there was something to end. A leg that still rings is cancelled."""
+        try:
+            if int(dialog["state"]) < _ANSWERED:
+                await self._rpc.call("tm.cancel", str(dialog["call-id"]), str(dialog["caller"]["cseq"]))
+            else:
+                await self._rpc.call("dlg.end_dlg", int(dialog["h_entry"]), int(dialog["h_id"]))
+        except EdgeRefused:
+            return 0  # it ended by itself in between
+        return 1
 
     async def _size(self, profile: str, uri: str) -> int:
         return int(await self._rpc.call("dlg.profile_get_size", profile, uri))

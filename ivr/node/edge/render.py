@@ -55,6 +55,8 @@ def _values(plan: EdgePlan) -> dict[str, str]:
         "LOG_PREFIX": 'log_prefix="edge "',
         "PROCESSES": str(plan.processes),
         "LISTEN": "\n".join(_listen(socket) for socket in (*plan.sockets, inside)),
+        "INSIDE_PATTERN": re.sub(r"([.\[\]])", r"\\\1", hostport(inside.address, inside.port)) + ";",
+        "SEEN_AS": hostport(*plan.sockets[0].seen_as) + ";",
         "HERE": HERE,
         "MASK_IP": _mask_ip(plan),
         "INSIDE": hostport(inside.address, inside.port),

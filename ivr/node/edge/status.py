@@ -14,6 +14,7 @@ COUNTERS: dict[str, str] = {
     "full": "refused: no worker was free (503)",
     "failovers": "a worker was full, draining or silent, and another was tried",
     "silent": "a worker did not answer within 1.5 s",
+    "late": "a worker answered after its call had gone to another; dropped",
     "host_failovers": "a host of a trunk did not take the call, and the next was tried",
     "silent_hosts": "a host of a trunk did not answer within 2 s",
     "trunk_down": "refused: no host of that trunk answers (503)",
