@@ -187,6 +187,7 @@ _SENTENCES: dict[str, _Sentence] = {
     "recording.accessed": lambda d, p: f"{_named(p, 'who')} opened a recording: {d.get('why')}",
     "recording.exported": lambda d, p: f"{_named(p, 'who')} exported a recording as {d.get('format')}: {d.get('why')}",
     "recording.erased": lambda d, _: f"key and {d.get('segments')} files of a recording erased: {_why(d)}",
+    "recording.not_erased": lambda d, _: f"a recording was to be erased, and the storage refused: {d.get('error')}",
     # -- bridge --
     "bridge.started": lambda d, _: f"caller and {_who(d)} hear each other ({d.get('codec')})",
     "bridge.failed": lambda d, _: f"target {d.get('target')} did not take the call: {d.get('status')}, {_why(d)}",

@@ -41,6 +41,8 @@ class Alarm(StrEnum):
     """A file among the recordings that no event tells of."""
     NOT_ERASED = "not-erased"
     """A file of a recording that was erased according to the log."""
+    ERASURE_OWED = "erasure-owed"
+    """A recording that was to be erased is still there: the storage refused. `ivr retention run` tries again."""
     REQUEST_OVERDUE = "request-overdue"
     """A person's request is open past its last day."""
     CHECKPOINT_LATE = "checkpoint-late"
@@ -89,6 +91,7 @@ def _events(source: LogSource, beginning: str) -> Iterator[Event]:
 
 def _recordings(source: LogSource, recordings: Recordings, permits: set[str]) -> Iterator[Raised]:
     permitted: set[tuple[str | None, str]] = set()
+    owed: dict[str, Event] = {}
     for event in _events(source, "recording."):
         name = str(event.data.get("recording"))
         if event.type == "recording.permitted":
@@ -96,7 +99,14 @@ def _recordings(source: LogSource, recordings: Recordings, permits: set[str]) ->
             permits.add(name)
         elif event.type == "recording.started" and (event.call, name) not in permitted:
             yield Raised(Alarm.NO_PERMIT, f"recording {name}", f"event {event.seq} of call {event.call} has no permit")
+        elif event.type == "recording.not_erased":
+            owed[name] = event
+        elif event.type == "recording.erased":
+            owed.pop(name, None)
         recordings.note(event)
+    for name, event in owed.items():
+        what = f"was to be erased (event {event.seq}), and the storage refused: {event.data.get('error')}"
+        yield Raised(Alarm.ERASURE_OWED, f"recording {name}", what)
 
 
 def _missing(folder: Path, recordings: Recordings, archived: Archived) -> Iterator[Raised]:

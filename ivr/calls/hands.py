@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+ERASE_AGAIN_S = (0.2, 1.0, 3.0, 0.0)
+"""After each try that failed. Together less than the end of a call may take; then it is left to retention."""
+
 
 def sent_facts(session: "Session", played: Played | None) -> dict[str, Any]:
     """How far a prompt came, as an event says it."""
@@ -253,8 +256,18 @@ class CallHands:
         async def erase() -> None:
             if stopping := self._stopping.get(number):
                 await stopping.wait()  # its last segment may still be on the way to the disk
-            erasure = await asyncio.to_thread(session.services.store.erase, session.call, recording)
-            session.note("recording.erased", _erased(recording, "withdrawn", erasure))
+            for pause in ERASE_AGAIN_S:
+                try:
+                    erasure = await asyncio.to_thread(session.services.store.erase, session.call, recording)
+                except VaultError as error:
+                    log.error("call %s: recording %s is not erased: %s", session.call, recording, error)
+                    if pause == ERASE_AGAIN_S[0]:  # once is enough: that it is still to be done
+                        facts = {"recording": recording, "reason": "withdrawn", "error": type(error).__name__}
+                        session.note("recording.not_erased", facts)
+                    await asyncio.sleep(pause)
+                else:
+                    session.note("recording.erased", _erased(recording, "withdrawn", erasure))
+                    return
 
         self._spawn(erase())
 

@@ -17,6 +17,7 @@ DECISIVE = (
     "recording.blocked",
     "recording.stopped",
     "recording.erased",
+    "recording.not_erased",
     "call.ended",
     "call.lost",
 )

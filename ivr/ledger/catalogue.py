@@ -240,6 +240,11 @@ _ALL = [
             "archived?": "where there is an archive: segments it had, which nothing opens; their removal was ordered",
         },
     ),
+    _type(
+        "recording.not_erased",
+        "the storage refused to erase a recording that was to be erased; it is tried again, by retention at the latest",
+        {**_RECORDING, **_REASON, "error": "what the storage said, one word"},
+    ),
     # -- bridge --
     _type("bridge.started", "the parties hear each other", {**_PARTY, "codec": "codec of the agent's leg"}),
     _type(

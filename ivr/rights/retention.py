@@ -91,7 +91,7 @@ def run(log: LogReader, store: RecordingStore, tool: LedgerTool, clocks: Clocks,
             # Asked again for each: a hold may have been placed since this run began.
             if recording.call in covered(log, holds_now(log).values())[0]:
                 continue
-            erase_recording(store, tool, view, recording, REASON, now)
+            erase_recording(store, tool, view, recording, REASON if recording.owed is None else "withdrawn", now)
             done.recordings.append(recording.id)
     _announce(log, tool)
     for rule in (Rule.PERSONAL, Rule.EVIDENCE):
@@ -142,7 +142,8 @@ def _recordings(view: View, clocks: Clocks) -> Iterator[Item]:
             continue
         call = view.calls.get(one.call)
         told = call.retention_days if call else None
-        due = _after(one.stopped, clocks.recordings if told is None else told)
+        # What a withdrawal should have erased is due since then.
+        due = one.owed or _after(one.stopped, clocks.recordings if told is None else told)
         yield Item(Rule.RECORDING, due, one.call, one.call in view.covered, recording=one.id)
 
 

@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+from ivr.consent.policy import OnWithdraw
 from ivr.ledger.query import LogReader, ShownEvent
 
 _TYPES = (
     "call.received", "call.ended", "call.lost", "consent.asked", "consent.decided", "consent.withdrawn",
-    "recording.started", "recording.stopped", "recording.erased", "recording.accessed", "recording.exported",
+    "recording.started", "recording.stopped", "recording.erased", "recording.not_erased",
+    "recording.accessed", "recording.exported",
     "hold.placed", "hold.lifted", "retention.applied",
     "subject.request.opened", "subject.request.packaged", "subject.request.closed",
 )  # fmt: skip
@@ -36,6 +38,8 @@ class Recording:
     stopped: str | None = None
     seconds: float = 0.0
     erased: ShownEvent | None = None
+    owed: str | None = None
+    """Since when it should have been erased: the storage refused, or the worker died over it."""
 
 
 @dataclass(slots=True)
@@ -53,6 +57,12 @@ class Call:
     def settings(self) -> Mapping[str, Any]:
         found = self.asked.data.get("settings") if self.asked else None
         return found if isinstance(found, dict) else {}
+
+    @property
+    def erases(self) -> bool:
+        """Whether a withdrawal destroys what was recorded before it."""
+        policy = self.asked.data.get("policy") if self.asked else None
+        return isinstance(policy, dict) and policy.get("on_withdraw") == OnWithdraw.ERASE
 
     @property
     def retention_days(self) -> int | None:
@@ -181,6 +191,9 @@ def _call(view: View, event: ShownEvent) -> None:
         call.asked = event
     elif event.type.startswith("consent."):
         call.decisions.append(event)
+        if event.type == "consent.withdrawn" and call.erases:
+            for recording in call.recordings:
+                recording.owed = recording.owed or event.time
     else:
         call.over = True
 
@@ -205,6 +218,8 @@ def _recording(view: View, event: ShownEvent) -> None:
         found.seconds = int(event.data.get("samples") or 0) / int(rate)
         if event.data.get("erased") is True:
             found.erased = event
+    elif event.type == "recording.not_erased":
+        found.owed = event.time
     elif event.type == "recording.erased":
         found.erased = event
 

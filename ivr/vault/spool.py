@@ -115,7 +115,9 @@ class Spool:
         written by anybody, so only what is a day old goes there."""
         for path in self.folder.rglob(".*"):
             try:
-                if is_leftover(path.name) and (path.parent.parent == self._catalog or path.stat().st_mtime < now - _DAY):
+                if is_leftover(path.name) and (
+                    path.parent.parent == self._catalog or path.stat().st_mtime < now - _DAY
+                ):
                     remove_durably(path)
             except FileNotFoundError:  # another process has finished its own
                 continue

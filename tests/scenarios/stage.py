@@ -24,7 +24,7 @@ from ivr.node import worker as worker_module
 from ivr.node.initialise import OFFICER, initialise
 from ivr.node.load import CALL_RATE, Loaded, load
 from ivr.sip.events import Digit, DigitBy, Down, MediaChanged, PreferenceChanged
-from ivr.vault.errors import VaultFull
+from ivr.vault.errors import VaultFull, VaultUnwritable
 from ivr.vault.store import RecordingStore
 from media.audio import Audio
 from scenarios.clock import VirtualLoop
@@ -75,6 +75,14 @@ class FillingStore(RecordingStore):
     """A vault whose disk can be full."""
 
     full = False
+    refusals = 0
+    """So often it will not erase."""
+
+    def erase(self, call: str, recording: str) -> Any:
+        if FillingStore.refusals:
+            FillingStore.refusals -= 1
+            raise VaultUnwritable("input/output error", self.recordings, "look at the disk")
+        return super().erase(call, recording)
 
     def add(self, *args: Any) -> Any:
         if FillingStore.full:
@@ -126,6 +134,7 @@ class Stage:
         self._connected = False
         self._pending = 0
         FillingStore.full = False
+        FillingStore.refusals = 0
 
     def play(self) -> Outcome:
         """From the first INVITE to the last trace of it."""
@@ -329,6 +338,10 @@ def _disk(stage: Stage, ms: str) -> None:
     stage._loop.disk_s = int(ms) / 1000
 
 
+def _refuses_to_erase(_stage: Stage, times: str) -> None:
+    FillingStore.refusals = int(times)
+
+
 def _fills(_stage: Stage) -> None:
     FillingStore.full = True
 
@@ -363,6 +376,7 @@ ACTS: list[tuple[str, Callable[..., None]]] = [
     (r"the ledger is back", lambda s: s._spawn(s._ledger_starts())),
     (r"the disk takes (\d+)ms", _disk),
     (r"the disk is full", _fills),
+    (r"the disk will not erase, (\d+) times", _refuses_to_erase),
     (r"the ledger refuses permits", _set("_refuse_permits", True)),
     (r"the worker is told to stop", lambda s: s._spawn(s._worker.drain("signal"))),
     (r"another caller dials (\S+)", _second_caller),

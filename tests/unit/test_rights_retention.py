@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from ivr.audit.watch import Alarm
+from ivr.ledger.log import Entry
 from ivr.ledger.query import LogReader
 from ivr.ledger.tool import LedgerTool
 from ivr.rights import retention
@@ -119,3 +121,29 @@ def test_without_a_ledger_nothing_is_done(server: Server) -> None:
     assert done.exit_code == 2
     assert "Nothing was done" in done.stderr
     assert server.store.key_file(call.recording).exists()
+
+
+def _says(server: Server, call: str, kind: str, **data: object) -> None:
+    log = server.open_log()
+    log.append([Entry(kind, call, {"at_ms": 9000, **data})], checkpoint=True)
+    log.close()
+
+
+@pytest.mark.parametrize("why", ["the storage refused", "the worker died over it"])
+def test_what_a_withdrawal_should_have_erased_goes_at_once(server: Server, why: str) -> None:
+    call, other = server.call(days_ago=1, seed=1), server.call(days_ago=1, seed=3)
+    asked = {"policy_sha256": "sha256:00", "machine": 1, "policy": {"on_withdraw": "erase"}, "settings": {}}
+    if why == "the storage refused":
+        data = {"recording": call.recording, "reason": "withdrawn", "error": "VaultUnwritable"}
+        _says(server, call.id, "recording.not_erased", **data)
+        assert Alarm.ERASURE_OWED in server.ivr("log", "watch", "--once").stdout
+    else:
+        _says(server, call.id, "consent.asked", **asked)
+        _says(server, call.id, "consent.withdrawn", party="caller", source="dtmf", key="9")
+    with server.serving():
+        assert server.ivr("retention", "run").exit_code == 0
+    (erased,) = server.events("recording.erased")
+    assert (erased.data["recording"], erased.data["reason"]) == (call.recording, "withdrawn")
+    assert not server.store.key_file(call.recording).exists()
+    assert server.store.key_file(other.recording).exists()
+    assert Alarm.ERASURE_OWED not in server.ivr("log", "watch", "--once").stdout
