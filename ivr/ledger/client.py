@@ -7,13 +7,15 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from typing import Any, Literal, cast
 
 from ivr.ledger.canonical import Json
-from ivr.ledger.errors import LedgerRefused, LedgerUnavailable
+from ivr.ledger.errors import LedgerError, LedgerRefused, LedgerUnavailable
 from ivr.ledger.ids import uuid7
 from ivr.ledger.patience import Patience
 from ivr.ledger.protocol import FATAL, VERSION, Ack, ProtocolError, Unpacker, pack
+from ivr.ledger.seldom import Seldom
 
 __all__ = ["Ack", "LedgerClient", "LedgerRefused", "LedgerUnavailable"]
 
@@ -52,6 +54,7 @@ class LedgerClient:
         self._task: asyncio.Task[None] | None = None
         self._patience = Patience(patience, self._waits, self._ping, self._state) if patience else None
         self._up = True
+        self._seldom = Seldom(_log, monotonic)
         self.on_state: Callable[[bool], None] | None = None
         """Told False when the ledger is gone or hangs, and True when it answers again."""
         self.on_lost: Callable[[list[str]], None] | None = None
@@ -123,8 +126,9 @@ class LedgerClient:
             done.set_exception(LedgerUnavailable(f"{type}: not connected to the ledger"))
             return done
         if len(self._pending) >= MAX_QUEUE:
-            done.set_exception(LedgerUnavailable(f"{type}: {MAX_QUEUE} events wait for the ledger already"))
-            return done
+            return self._refuse(
+                done, "full", LedgerUnavailable(f"{type}: {MAX_QUEUE} events wait for the ledger already")
+            )
         self._next += 1
         message: dict[str, Any] = {"op": "append", "n": self._next, "id": uuid7(), "type": type, "call": call}
         message |= {"data": dict(data), "personal": dict(personal or {})}
@@ -133,14 +137,19 @@ class LedgerClient:
         try:
             frame = pack(message)
         except ProtocolError as error:
-            done.set_exception(LedgerRefused("invalid", f"{type}: {error}"))
-            return done
+            return self._refuse(done, type, LedgerRefused("invalid", f"{type}: {error}"))
         self._pending[self._next] = _Pending(message, done, queue)
         self._idle.clear()
         if self._line is not None:
             self._line.write(frame)
             if self._patience is not None:
                 self._patience.sent()
+        return done
+
+    def _refuse(self, done: "asyncio.Future[Ack]", kind: str, error: LedgerError) -> "asyncio.Future[Ack]":
+        """Here already. Most events are awaited by nobody, so a line must say that this one will not be in the log."""
+        self._seldom.error(kind, f"an event is lost: {error}")
+        done.set_exception(error)
         return done
 
     async def close(self, timeout: float = CLOSE_S) -> None:
