@@ -3,8 +3,9 @@
 
 import asyncio
 import hashlib
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,11 @@ class Home:
         log = self.open()
         log.append(entries, checkpoint=checkpoint)
         log.close()
+
+    def run(self, statement: str, *values: object) -> list[Any]:
+        """SQL behind the ledger's back: `?` for values, `zeros` for 32 zero bytes. See database_kit.Base."""
+        with closing(sqlite3.connect(self.db)) as db, db:
+            return db.execute(statement.replace("zeros", "zeroblob(32)"), values).fetchall()
 
     def verify(self, *kept: str, files: bool = False) -> list[Finding]:
         report = self.report(*kept)

@@ -50,7 +50,7 @@ class Cluster:
         self._process: subprocess.Popen[bytes] | None = None
         self._schemas = 0
 
-    def make(self) -> None:
+    def make(self, *more: str) -> None:
         if os.geteuid() == 0:
             os.chown(self.folder, pwd.getpwnam("postgres").pw_uid, -1)
         self.folder.chmod(0o755)
@@ -58,7 +58,13 @@ class Cluster:
         command += ["--locale=C.UTF-8", "--locale-provider=icu", "--icu-locale=en-US"]
         self._run(*map(str, command))
         settings = ["listen_addresses = ''", f"unix_socket_directories = '{self.folder}'", f"port = {_PORT}"]
-        settings += ["shared_buffers = 16MB", "max_connections = 40", "logging_collector = off", "autovacuum = off"]
+        settings += [
+            "shared_buffers = 16MB",
+            "max_connections = 40",
+            "logging_collector = off",
+            "autovacuum = off",
+            *more,
+        ]
         (self.data / "postgresql.auto.conf").write_text("\n".join(settings) + "\n")
 
     def start(self) -> None:
@@ -73,15 +79,8 @@ class Cluster:
                 raise RuntimeError(f"PostgreSQL did not start: {(self.folder / 'log').read_text()[-2000:]}")
             time.sleep(0.02)
 
-    def kill(self) -> None:
-        """As `pg_ctl stop -m immediate`: nothing is written any more, sessions end where they are."""
-        self._end(signal.SIGQUIT)
-
-    def stop(self) -> None:
-        """As `pg_ctl stop -m fast`."""
-        self._end(signal.SIGINT)
-
-    def _end(self, how: signal.Signals) -> None:
+    def end(self, how: signal.Signals) -> None:
+        """SIGQUIT is `pg_ctl stop -m immediate`: nothing is written any more. SIGINT is `-m fast`."""
         if self._process is not None:
             self._process.send_signal(how)
             self._process.wait(60)
@@ -121,16 +120,16 @@ class Cluster:
 
 
 @contextmanager
-def running_cluster() -> Iterator[Cluster]:
+def running_cluster(*settings: str) -> Iterator[Cluster]:
     """A server with a database that belongs to a role which is no superuser."""
     folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
     cluster = Cluster(folder)
     try:
-        cluster.make()
+        cluster.make(*settings)
         cluster.start()
         cluster.admin(f"CREATE ROLE {OWNER} LOGIN", f"CREATE DATABASE {DATABASE} OWNER {OWNER}")
         cluster.admin(f"REVOKE ALL ON DATABASE {DATABASE} FROM PUBLIC", database=DATABASE)
         yield cluster
     finally:
-        cluster.kill()
+        cluster.end(signal.SIGQUIT)
         shutil.rmtree(folder, ignore_errors=True)

@@ -65,13 +65,6 @@ def connect_reader(place: Postgres) -> Connection:
         raise LedgerMissing(f"{place} cannot be reached: {said(error)}") from None
 
 
-def has_schema(connection: Connection, place: Postgres) -> bool:
-    """Whether the schema is there and this role may look into it."""
-    query = "SELECT has_schema_privilege(oid, 'USAGE') FROM pg_namespace WHERE nspname = %s"
-    row = connection.execute(query, (place.schema,)).fetchone()
-    return row is not None and bool(row[0])
-
-
 def connect_writer(place: Postgres) -> Connection:
     """The connection of the one writer: durable, and holding the log's lock. Raises LedgerMissing."""
     try:

@@ -8,7 +8,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, delete, func, insert, or_, select, text, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from ivr.ledger.database import Database, Postgres
@@ -125,6 +125,8 @@ class Store:
         return store
 
     def _check_schema(self) -> None:
+        if isinstance(self.place, Postgres) and not self._read(text("SELECT to_regclass('meta') IS NOT NULL"))[0][0]:
+            raise LedgerMissing(f"{self.place} holds no log for this role; it is made once with: ivr init --database")
         version = self.meta().get("schema", "")
         if version == str(SCHEMA_VERSION):
             return

@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Somebody who holds the database and the files but not the key changes something: verify finds it and says where."""
 
-import sqlite3
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -44,25 +42,21 @@ def home(tmp_path: Path) -> Home:
 
 
 def edit(home: Home, *statements: str) -> None:
-    with closing(sqlite3.connect(home.db)) as db, db:
-        for statement in statements:
-            db.execute(statement)
+    for statement in statements:
+        home.run(statement)
 
 
 def jws(home: Home, seq: int) -> str:
-    with closing(sqlite3.connect(home.db)) as db:
-        return str(db.execute("SELECT jws FROM events WHERE seq = ?", (seq,)).fetchone()[0])
+    return str(home.run("SELECT jws FROM events WHERE seq = ?", seq)[0][0])
 
 
 def put(home: Home, seq: int, text: str) -> None:
     """Replace the event and keep everything beside it consistent, as a careful forger would."""
-    with closing(sqlite3.connect(home.db)) as db, db:
-        db.execute("UPDATE events SET jws = ?, leaf = ? WHERE seq = ?", (text, leaf_hash(text.encode()), seq))
+    home.run("UPDATE events SET jws = ?, leaf = ? WHERE seq = ?", text, leaf_hash(text.encode()), seq)
 
 
 def newest_checkpoint(home: Home) -> str:
-    with closing(sqlite3.connect(home.db)) as db:
-        return str(db.execute("SELECT note FROM checkpoints ORDER BY size DESC").fetchone()[0])
+    return str(home.run("SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1")[0][0])
 
 
 def found(findings: list[Finding], check: Check, event: int | None = None, place: str | None = None) -> Finding:
@@ -175,7 +169,7 @@ def test_a_kept_checkpoint_that_is_forged(home: Home) -> None:
     ("statement", "check"),
     [
         ("UPDATE checkpoints SET note = replace(note, 'consent', 'content') WHERE size = 8", Check.CHECKPOINT),
-        ("UPDATE checkpoints SET root = zeroblob(32) WHERE size = 8", Check.CHECKPOINT),
+        ("UPDATE checkpoints SET root = zeros WHERE size = 8", Check.CHECKPOINT),
         ("UPDATE checkpoints SET size = 7 WHERE size = 8", Check.CHECKPOINT),
         ("DELETE FROM checkpoints", Check.CHECKPOINT),
     ],
@@ -193,7 +187,7 @@ def test_a_changed_checkpoint(home: Home, statement: str, check: Check) -> None:
         ("type", "'consent.decided'"),
         ("time", "'2020-01-01T00:00:00.000000Z'"),
         ("recording", "'x'"),
-        ("leaf", "zeroblob(32)"),
+        ("leaf", "zeros"),
     ],
 )
 def test_a_changed_column_beside_the_event(home: Home, column: str, value: str) -> None:
@@ -237,8 +231,7 @@ def forge(home: Home, **changed: Any) -> None:
     event = Event(key.vkey.name, last + 1, prev, uuid7(), "2199-01-01T00:00:00.000000Z", CALL, "party.left", {})
     one = sign(replace(event, **changed), {}, key.kid, key.sign)
     row = (one.event.seq, one.event.id, CALL, one.event.data.get("recording"), one.event.type, one.event.time, one.jws)
-    with closing(sqlite3.connect(home.db)) as db, db:
-        db.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*row, leaf_hash(one.jws.encode())))
+    home.run("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)", *row, leaf_hash(one.jws.encode()))
 
 
 def test_an_event_signed_for_a_time_before_the_last(home: Home) -> None:

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The log by itself: time, recovery, and the refusal to extend what does not verify. The clock's watch too."""
 
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -22,8 +20,7 @@ def home(tmp_path: Path) -> Home:
 
 
 def edit(home: Home, statement: str) -> None:
-    with closing(sqlite3.connect(home.db)) as db, db:
-        db.execute(statement)
+    home.run(statement)
 
 
 def test_the_log_goes_on_after_any_end(home: Home) -> None:
@@ -64,10 +61,10 @@ def test_nothing_is_overwritten(home: Home) -> None:
     ("statement", "said"),
     [
         ("UPDATE events SET jws = replace(jws, 'e', 'f') WHERE seq = 3", "event 3"),
-        ("UPDATE events SET leaf = zeroblob(32) WHERE seq = 3", "event 3"),
+        ("UPDATE events SET leaf = zeros WHERE seq = 3", "event 3"),
         ("DELETE FROM events WHERE seq = 2", "not chained|not the one"),
         ("DELETE FROM events WHERE seq = 1", "not chained|is missing"),
-        ("UPDATE checkpoints SET frontier = zeroblob(32)", "not of this tree|subtrees"),
+        ("UPDATE checkpoints SET frontier = zeros", "not of this tree|subtrees"),
         ("UPDATE checkpoints SET note = 'x'", "checkpoint"),
         ("DELETE FROM checkpoints", "no checkpoint"),
     ],

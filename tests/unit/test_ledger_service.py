@@ -3,10 +3,8 @@
 
 import asyncio
 import os
-import sqlite3
 import stat
 from collections.abc import Coroutine
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -85,8 +83,7 @@ def test_an_acknowledged_event_is_on_disk(home: Home) -> None:
         async with serving(home):
             client = await LedgerClient.connect(home.socket, "worker-1")
             ack = await send(client, received())
-            with closing(sqlite3.connect(home.db)) as db:
-                assert db.execute("SELECT id FROM events WHERE seq = ?", (ack.seq,)).fetchone() == (ack.id,)
+            assert home.run("SELECT id FROM events WHERE seq = ?", ack.seq) == [(ack.id,)]
             await client.close()
 
     run(test())
@@ -467,8 +464,7 @@ def test_an_event_that_was_sent_again_is_in_the_log_once(home: Home) -> None:
 
 
 def rename_events(home: Home, was: str, becomes: str) -> None:
-    with closing(sqlite3.connect(home.db)) as db, db:
-        db.execute(f"ALTER TABLE {was} RENAME TO {becomes}")
+    home.run(f"ALTER TABLE {was} RENAME TO {becomes}")
 
 
 def test_a_write_error_refuses_all_that_waits_and_ends_the_ledger(home: Home) -> None:
