@@ -290,6 +290,14 @@ class Ua:
     def wait_request(self, method: str, call: str | None = None, within: float = 10) -> Sip:
         return self.wait(lambda m: not m.status and m.method == method and call in (None, m.call), within)
 
+    def wait_until(self, holds: Callable[[], bool], within: float) -> None:
+        """Waits until it holds."""
+        deadline = time.monotonic() + within
+        while not holds():
+            if time.monotonic() > deadline:
+                raise AssertionError("\n".join(m.start for m in self.seen))
+            time.sleep(0.05)
+
     def count(self, method: str) -> int:
         """Different requests of this method."""
         with self._changed:

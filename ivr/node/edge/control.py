@@ -81,10 +81,15 @@ class EdgeControl:
 
     async def enable(self, name: str) -> None:
         """From now on it gets calls."""
-        await self._set(name, "a")
+        if self._front:
+            await self._undrain(name)
+        await self._set(name, "ap" if self._front else "a")
 
     async def drain(self, name: str) -> None:
         """No new calls; those that are up go on."""
+        if self._front:  # it must still be asked whether it lives, and disabled ones are not
+            await self._rpc.call("htable.seti", "drained", self._places[name], 1)
+            return
         await self._set(name, "d")
 
     async def remove(self, name: str) -> int:
@@ -93,6 +98,8 @@ class EdgeControl:
         A worker comes back by `enable` alone; a node also when it answers pings again.
         """
         uri = self._places[name]
+        if self._front:
+            await self._undrain(name)
         await self._set(name, "ip" if self._front else "i")
         ended = 0
         for profile in (_INBOUND, _OUTBOUND):
@@ -109,12 +116,14 @@ class EdgeControl:
         """Everything; one command for each place."""
         counters = await self._counters()
         run = counters.pop("run", "")
+        drained = await self._drained()
         places: list[PlaceStatus] = []
         hosts: list[PlaceStatus] = []
         for number, record in await self._destinations():
             uri, name = str(record["URI"]), str(record.get("ATTRS", {}).get("DUID", ""))
             calls = await self._size(_INBOUND, uri) if number == WORKERS else 0
-            status = PlaceStatus(name, uri, _state(str(record["FLAGS"])), calls)
+            state = PlaceState.DRAINING if uri in drained else _state(str(record["FLAGS"]))
+            status = PlaceStatus(name, uri, state, calls)
             (places if number == WORKERS else hosts).append(status)
         order = {name: place for place, name in enumerate(self._places)}
         places.sort(key=lambda place: order.get(place.name, len(order)))
@@ -132,6 +141,18 @@ class EdgeControl:
 
     async def _set(self, name: str, state: str) -> None:
         await self._rpc.call("dispatcher.set_state", state, WORKERS, self._places[name])
+
+    async def _undrain(self, name: str) -> None:
+        try:
+            await self._rpc.call("htable.delete", "drained", self._places[name])
+        except EdgeRefused:
+            return  # it was not drained
+
+    async def _drained(self) -> set[str]:
+        if not self._front:
+            return set()
+        dumped = await self._rpc.call("htable.dump", "drained")
+        return {str(slot["name"]) for entry in dumped for slot in entry["slot"]}
 
     async def _dialogs(self, profile: str, uri: str) -> list[dict[str, Any]]:
         found = await self._rpc.call("dlg.profile_list", profile, uri)

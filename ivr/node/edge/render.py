@@ -65,6 +65,7 @@ def _values(plan: EdgePlan) -> dict[str, str]:
         "MAX_CALL_S": str(plan.max_call_s),
         "RETRY_S": str(RETRY_S),
         "LOST_S": str(LOST_S),
+        "LOST_NODES": "\n".join(_lost(plan)),
         "PLACE_CALLS": str(plan.places[0].calls if plan.places else 0),
         "OUTSIDE_SOCKETS": "\n".join(_outside_sockets(plan)),
         "TRUNK_SETS": "\n".join(_trunk_sets(plan)),
@@ -108,6 +109,12 @@ def _trunk_sets(plan: EdgePlan) -> Iterator[str]:
             yield f"\t\t$var(set) = {TRUNK_SETS + number};"
             yield f'\t\t$avp(trunk) = "{trunk.name}";'
             yield "\t}"
+
+
+def _lost(plan: EdgePlan) -> Iterator[str]:
+    for place in plan.places:
+        heard = f"$sht(heard=>{place.address}:{place.port})"
+        yield f'\tif ({heard} == $null) dlg_set_timeout_by_profile("wrk", "{place.uri}", "1");'
 
 
 def _limits(plan: EdgePlan) -> Iterator[str]:
