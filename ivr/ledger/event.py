@@ -20,6 +20,8 @@ VERSION = 1
 TYP = "consent-event+sd-jwt"
 # Entry bundles of C2SP tlog-tiles carry a 16-bit length.
 MAX_JWS = 65_535
+# Of that, less header, signature and the rest of the payload, times 3/4: what one event's data may be, as JSON.
+MAX_DATA = 47_000
 SALT_BYTES = 16
 
 _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"

@@ -11,7 +11,8 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from ivr.ledger.event import Disclosure, peek
+from ivr.ledger import canonical
+from ivr.ledger.event import MAX_DATA, Disclosure, EventError, peek
 from ivr.ledger.pseudonym import named, reference_pseudonym, spellings, tag
 from ivr.ledger.sealed import SubjectSecrets, slot_of
 from ivr.ledger.store import DisclosureRow, PersonalRow, PseudonymRow, Store
@@ -112,16 +113,22 @@ class PersonalData:
         gone = [row for row in rows if row.seq not in kept]
         held_calls = {row.call or f"event {row.seq}" for row in rows if row.seq in kept}
         hashes: list[str] = []
+        seqs = sorted({row.seq for row in gone})
+        if erasing.rule is None:
+            held = sorted({*held_calls, *map(str, said.get("held") or ())})
+            data: dict[str, Any] = {"fields": len(gone), "secrets": len(gone), "held": held, "events": seqs}
+        else:
+            data = {"fields": len(gone), "held": len(held_calls), "what": seqs}
+        # Before anything goes: what could not be signed would be gone without an event.
+        size = len(canonical.dumps({"data": {**said, **data}}))
+        if size > MAX_DATA:
+            raise EventError(f"data of {size} bytes after the erasure; one event holds {MAX_DATA}, so split it")
         with self._lock:
             destroyed = self._secrets.destroy([row.text for row in gone]) if self._secrets else 0
             if erasing.subject is not None and not held_calls:
                 hashes = self._forget(erasing.subject)
-        data: dict[str, Any] = {"fields": len(gone)}
         if erasing.rule is None:
-            held = {*held_calls, *map(str, said.get("held") or ())}
-            data |= {"secrets": destroyed, "held": sorted(held), "events": sorted({row.seq for row in gone})}
-        else:
-            data |= {"held": len(held_calls), "what": sorted({row.seq for row in gone})}
+            data["secrets"] = destroyed
         return Erased(data, gone, hashes)
 
     # -- finding --

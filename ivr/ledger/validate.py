@@ -9,6 +9,7 @@ from typing import Any
 from ivr.ledger import canonical
 from ivr.ledger.catalogue import TYPES
 from ivr.ledger.errors import LedgerRefused
+from ivr.ledger.event import MAX_DATA
 from ivr.ledger.ids import uuid7
 from ivr.ledger.log import Entry
 from ivr.ledger.people import GRANTS
@@ -16,10 +17,6 @@ from ivr.ledger.personal import Erasing
 from ivr.ledger.protocol import INVALID
 
 _UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
-
-# A JWS of 65 535 bytes less header, signature and the rest of the payload, times 3/4. Refused here, because an event
-# that cannot be signed would stop the writer.
-MAX_DATA = 47_000
 
 # Written by the ledger about itself; a worker that could write these could make up its own history.
 LEDGER_ONLY = frozenset(
@@ -74,6 +71,7 @@ def entry_of(message: Mapping[str, Any], *, own: bool = False) -> Entry:
         size = len(canonical.dumps({"data": data}))
     except canonical.CanonicalError as error:
         raise LedgerRefused(INVALID, f"{kind}: {error}") from None
+    # Refused here, because an event that cannot be signed would stop the writer.
     if size > MAX_DATA:
         raise LedgerRefused(INVALID, f"{kind}: data of {size} bytes; one event holds {MAX_DATA}, so split it")
     at_ms = data.get("at_ms", 0)

@@ -15,14 +15,13 @@ from ivr.audit.timeline import headline
 from ivr.ledger import canonical
 from ivr.ledger.client import LedgerClient, LedgerRefused, LedgerUnavailable
 from ivr.ledger.errors import LedgerFatal, LedgerMissing
-from ivr.ledger.event import peek
+from ivr.ledger.event import MAX_DATA, peek
 from ivr.ledger.ids import uuid7
 from ivr.ledger.log import Entry
 from ivr.ledger.permit import verify_permit
 from ivr.ledger.protocol import Ack, Unpacker, pack
 from ivr.ledger.query import LogReader
 from ivr.ledger.service import Access
-from ivr.ledger.validate import MAX_DATA
 from ivr.rights.view import look
 from ledger_kit import (
     CALL,

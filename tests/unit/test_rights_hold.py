@@ -6,7 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from rights_kit import NUMBER, MadeCall, Server, make_server
+from ivr.ledger.event import EventError
+from ivr.ledger.ids import uuid7
+from ivr.ledger.log import Entry
+from ivr.ledger.personal import Erasing
+from rights_kit import NUMBER, MadeCall, Server, joined, make_server, received
+
+OTHER = "+441632960123"
 
 
 @pytest.fixture
@@ -87,3 +93,34 @@ def test_a_hold_needs_something_to_hold_and_a_label_without_names(server: Server
         refused = server.by_officer("hold", "place", "--number", NUMBER, "--case", "Mrs Smith")
         assert refused.exit_code == 2
     assert server.events("hold.placed") == []
+
+
+def test_an_erasure_with_more_held_calls_than_one_event_holds(server: Server) -> None:
+    calls = [uuid7() for _ in range(1300)]
+    free = server.call(caller=OTHER)
+    log = server.open_log()
+    for call in calls:
+        ended = Entry("call.ended", call, {"at_ms": 9000, "outcome": "completed", "reason": "hangup"})
+        log.append([received(call, NUMBER), joined(call), ended])
+    log.close()
+    with server.serving():
+        assert server.by_officer("hold", "place", "--number", NUMBER).exit_code == 0
+        done = server.by_officer("erase", "--number", NUMBER)
+        assert done.exit_code == 0, done.output
+        assert server.by_officer("erase", "--call", free.id).exit_code == 0
+    kept_back = {call for event in server.events("subject.erased") for call in event.data["held"]}
+    assert kept_back >= set(calls)
+    assert all("caller" in event.personal for event in server.events("call.received") if event.call in set(calls))
+    assert server.findings() == []
+
+
+def test_an_event_that_would_be_too_large_destroys_nothing(server: Server) -> None:
+    call = server.call()
+    log = server.open_log()
+    held = [f"{uuid7()}" for _ in range(1500)]
+    data = {"scope": "call", "events": [], "fields": 0, "secrets": 0, "why": "x", "held": held, "recordings": []}
+    fields = tuple((event.seq, None) for event in server.events() if event.call == call.id)
+    with pytest.raises(EventError, match="split it"):
+        log.append([Entry("subject.erased", None, data, erases=Erasing(fields))])
+    log.close()
+    assert caller_known(server, call)
