@@ -7,7 +7,6 @@ import logging
 import os
 import re
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,10 +26,9 @@ from ivr.vault.store import RecordingStore
 
 log = logging.getLogger(__name__)
 
-EVERY_S = 15.0
+EVERY_S = 30.0
 BACKOFF_S = (5.0, 15.0, 60.0, 300.0)
 """How long to wait after so many rounds in a row that failed."""
-_OVER_MARGIN_S = 600.0
 
 
 def vault_of(settings: Settings, *, writing: bool = False) -> RecordingStore:
@@ -95,13 +93,7 @@ def archiver(settings: Settings) -> Archiver:
     archive.spool.tidy(time.time())
     there = settings.storage.archive
     pace = Pace(there.settle.seconds, there.keep.seconds) if there else Pace()
-    longest = settings.limits.max_call_time.seconds + _OVER_MARGIN_S
-    return Archiver(vault_of(settings), archive, pace, lambda recording: time.time() > _made(recording) + longest)
-
-
-def _made(recording: str) -> float:
-    """When an id was made (RFC 9562, 5.7); Unix seconds."""
-    return (uuid.UUID(recording).int >> 80) / 1000
+    return Archiver(vault_of(settings), archive, pace)
 
 
 async def run_archiver(settings: Settings, stop: asyncio.Event, on_ready: Callable[[], None]) -> None:
@@ -194,11 +186,13 @@ def status(settings: Settings) -> ArchiveStatus | None:
 
 def _count(found: ArchiveStatus, store: RecordingStore, spool: Spool, now: float) -> None:
     for call, recording in store.local_ids():
-        sent = {fact.n for fact in spool.facts(call, recording)}
+        here = [
+            (named[0], path) for path in store.local_files(call, recording) if (named := parse_segment_name(path.name))
+        ]
+        sent = {fact.n for fact in spool.facts(call, recording)} if here else set()
         waiting = 0
-        for path in store.local_files(call, recording):
-            named = parse_segment_name(path.name)
-            if named is None or named[0] in sent:
+        for n, path in here:
+            if n in sent:
                 continue
             try:
                 info = path.stat()

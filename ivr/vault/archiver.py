@@ -7,6 +7,7 @@ goes on: nothing leaves the disk before the catalog says, durably, that the arch
 """
 
 import hashlib
+import itertools
 import logging
 import threading
 from collections.abc import Callable, Sequence
@@ -16,7 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from ivr.vault.archived import Archive
-from ivr.vault.durable import remove_durably, remove_if_empty
+from ivr.vault.durable import remove_if_empty, sync_folder
 from ivr.vault.errors import ArchiveAway, ArchiveError, VaultError, from_os_error
 from ivr.vault.pack import PACK_BYTES, build_pack, pack_name
 from ivr.vault.segments import SegmentFact, parse_segment_name, segment_name
@@ -51,11 +52,11 @@ class Pace:
 
 
 class Archiver:
-    """One a node at a time: `ivr.node.archive` holds the lock. `is_over` says of a recording that nobody writes it."""
+    """One a node at a time: `ivr.node.archive` holds the lock."""
 
-    def __init__(self, store: RecordingStore, archive: Archive, pace: Pace, is_over: Callable[[str], bool]) -> None:
+    def __init__(self, store: RecordingStore, archive: Archive, pace: Pace) -> None:
         self._store, self._archive, self._spool = store, archive, archive.spool
-        self._pace, self._is_over = pace, is_over
+        self._pace = pace
         self._stopped: Callable[[], bool] = lambda: False
         self._counting = threading.Lock()  # the counts of a round
 
@@ -93,36 +94,19 @@ class Archiver:
         done.erased += 1
 
     def _move(self, call: str, recording: str, now: float, done: Round) -> None:
-        if self._spool.is_erased(call, recording):
-            return
-        packs = {pack.name: pack for pack in self._spool.packs(call, recording)}
-        for pack in [pack for pack in packs.values() if not pack.sent]:
-            del packs[pack.name]
-            if (again := self._read(call, recording, pack.segments)) is not None:
-                self._send(call, recording, packs, again, now, done)
-        sent = {fact.n for pack in packs.values() for fact in pack.segments}
-        for group in self._groups(call, recording, sent, now):
-            if (read := self._read(call, recording, group)) is not None:
-                self._send(call, recording, packs, read, now, done)
-        self._tidy(call, recording, now)
-
-    def _groups(self, call: str, recording: str, sent: set[int], now: float) -> list[list[SegmentFact]]:
-        """What is ready to go, a pack each: full packs, and the rest once nothing was added for `settle_s`."""
-        waiting = [(fact, age) for fact, age in self._local(call, recording, now) if fact.n not in sent]
-        ready: list[SegmentFact] = []
-        for fact, age in waiting:
-            if age < self._pace.settle_s:
-                break
-            ready.append(fact)
-        groups: list[list[SegmentFact]] = [[]]
-        size = 0
-        for fact in ready:
-            if groups[-1] and size + fact.bytes > PACK_BYTES:
-                groups.append([])
-                size = 0
-            groups[-1].append(fact)
-            size += fact.bytes
-        return [group for group in (groups if len(ready) == len(waiting) else groups[:-1]) if group]
+        here = self._local(call, recording, now)
+        if here and not self._spool.is_erased(call, recording):
+            packs = {pack.name: pack for pack in self._spool.packs(call, recording)}
+            for pack in [pack for pack in packs.values() if not pack.sent]:
+                del packs[pack.name]
+                if (again := self._read(call, recording, pack.segments)) is not None:
+                    self._send(call, recording, packs, again, now, done)
+            sent = {fact.n for pack in packs.values() for fact in pack.segments}
+            for group in _groups([(fact, age) for fact, age in here if fact.n not in sent], self._pace.settle_s):
+                if (read := self._read(call, recording, group)) is not None:
+                    self._send(call, recording, packs, read, now, done)
+            self._tidy(call, recording, [fact for fact, _ in here], now)
+        self._fold(self._store.folder(call, recording), now)
 
     def _local(self, call: str, recording: str, now: float) -> list[tuple[SegmentFact, float]]:
         """(segment, its age in seconds) on this disk, by number; without hashes yet."""
@@ -176,7 +160,7 @@ class Archiver:
             return
         self._archive.remote.put(key, data)
         back = self._archive.remote.get(key)
-        if hashlib.sha256(back).hexdigest() != digest:
+        if back != data:
             what = f"{len(back)} bytes came back that are not the {len(data)} sent"
             raise ArchiveError(what, f"{self._archive.remote.where}/{key}", "nothing was removed here; is it full?")
         packs[pack.name] = Pack(pack.name, digest, len(data), now, facts)
@@ -186,31 +170,62 @@ class Archiver:
             done.segments += len(facts)
             done.bytes += len(data)
 
-    def _tidy(self, call: str, recording: str, now: float) -> None:
-        """Remove here what the archive has; and the folder, when nobody can write into it any more."""
-        folder = self._store.folder(call, recording)
-        for pack in self._spool.packs(call, recording):
-            if not pack.sent or now < pack.sent + self._pace.keep_s:
-                continue
-            for fact in pack.segments:
-                self._remove(folder / segment_name(fact.n, fact.start, fact.samples), fact)
-        if self._is_over(recording):
-            try:
+    def _tidy(self, call: str, recording: str, here: Sequence[SegmentFact], now: float) -> None:
+        """Remove here what the archive has."""
+        # Read again, not remembered: it holds only if it is on the disk, and no erasure was ordered meanwhile.
+        packs = self._spool.packs(call, recording)
+        sent = {
+            segment_name(fact.n, fact.start, fact.samples): fact.sha256
+            for pack in packs
+            if pack.sent and now >= pack.sent + self._pace.keep_s
+            for fact in pack.segments
+        }
+        folder, removed = self._store.folder(call, recording), False
+        try:
+            for fact in here:
+                name = segment_name(fact.n, fact.start, fact.samples)
+                if name in sent:
+                    removed = _removed(folder / name, sent[name]) or removed
+            if removed:
+                sync_folder(folder)
+        except OSError as error:
+            raise from_os_error(error, "remove what was moved from", folder) from error
+
+    def _fold(self, folder: Path, now: float) -> None:
+        """Remove a folder that has been empty for a while; a recording that goes on after a hold makes it again."""
+        try:
+            if now - folder.stat().st_mtime >= self._pace.settle_s:
                 remove_if_empty(folder)
                 remove_if_empty(folder.parent)
-            except OSError as error:
-                raise from_os_error(error, "remove", folder) from error
-
-    @staticmethod
-    def _remove(path: Path, fact: SegmentFact) -> None:
-        try:
-            data = path.read_bytes()
         except FileNotFoundError:
             return
         except OSError as error:
-            raise from_os_error(error, "read", path) from error
-        if hashlib.sha256(data).hexdigest() != fact.sha256:
-            # Not what was sent, so not known to be anywhere else: it stays, and `ivr log verify` names it.
-            _log.warning("%s is not what was sent to the archive: it stays", path)
-            return
-        remove_durably(path)
+            raise from_os_error(error, "remove", folder) from error
+
+
+def _groups(waiting: Sequence[tuple[SegmentFact, float]], settle_s: float) -> list[list[SegmentFact]]:
+    """What is ready to go, a pack each: full packs, and the rest once nothing was added for `settle_s`."""
+    ready = [fact for fact, _ in itertools.takewhile(lambda one: one[1] >= settle_s, waiting)]
+    groups: list[list[SegmentFact]] = [[]]
+    size = 0
+    for fact in ready:
+        if groups[-1] and size + fact.bytes > PACK_BYTES:
+            groups.append([])
+            size = 0
+        groups[-1].append(fact)
+        size += fact.bytes
+    return [group for group in (groups if len(ready) == len(waiting) else groups[:-1]) if group]
+
+
+def _removed(path: Path, sha256: str) -> bool:
+    """Unlink a segment that is what was sent. Raises OSError."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return False
+    if hashlib.sha256(data).hexdigest() != sha256:
+        # Not what was sent, so not known to be anywhere else: it stays, and `ivr log verify` names it.
+        _log.warning("%s is not what was sent to the archive: it stays", path)
+        return False
+    path.unlink(missing_ok=True)
+    return True

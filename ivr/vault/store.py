@@ -139,8 +139,7 @@ class RecordingStore:
         sealed, public = new_recording_key(self._recipients, f"recording {recording} of call {call}")
         write_durably(key_file, sealed)
         try:
-            make_folder(folder.parent)
-            make_folder(folder, exclusive=True)
+            self._make_folders(folder, exclusive=True)
         except VaultError:
             remove_durably(key_file)
             raise
@@ -148,8 +147,23 @@ class RecordingStore:
 
     def add(self, call: str, recording: str, n: int, start: int, samples: int, sealed: bytes) -> SegmentFact:
         """Write one sealed segment durably. Raises VaultExists, VaultFull, VaultUnwritable; then it is not there."""
-        write_durably(self.folder(call, recording) / segment_name(n, start, samples), sealed, group_as_folder=True)
+        path = self.folder(call, recording) / segment_name(n, start, samples)
+        if self._spool is not None and not path.parent.is_dir():
+            # While the recording was on hold everything was moved to the archive, and its empty folder removed.
+            self._make_folders(path.parent)
+        write_durably(path, sealed, group_as_folder=True)
         return SegmentFact(n, start, samples, hashlib.sha256(sealed).hexdigest(), len(sealed))
+
+    def _make_folders(self, folder: Path, *, exclusive: bool = False) -> None:
+        make_folder(folder.parent)
+        try:
+            make_folder(folder, exclusive=exclusive)
+        except VaultUnwritable:
+            # The archiver removes the empty folder of a call; it may do so between these two lines, once.
+            if self._spool is None or folder.parent.is_dir():
+                raise
+            make_folder(folder.parent)
+            make_folder(folder, exclusive=exclusive)
 
     def drop(self, call: str, recording: str, segment: SegmentFact) -> None:
         """Remove one segment durably (withdrawal reached back into it).
