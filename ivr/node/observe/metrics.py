@@ -37,3 +37,14 @@ def text_of(snapshot: Snapshot) -> bytes:
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Moment(snapshot))
     return generate_latest(registry) + snapshot.alarms.encode()
+
+
+def table() -> str:
+    """All metrics as a Markdown table, as docs/operate/monitoring.md has it."""
+    rows = ["| metric | kind | labels | meaning |", "| --- | --- | --- | --- |"]
+    for metric in METRICS:
+        labels = ", ".join(f"`{label}`" for label in metric.labels)
+        rows.append(f"| `{metric.name}` | {metric.kind} | {labels} | {metric.help} |")
+    for name, help in WATCHED.items():
+        rows.append(f"| `{name}` | gauge | {'`alarm`' if name == 'assent_alarms' else ''} | {help} |")
+    return "\n".join(rows)

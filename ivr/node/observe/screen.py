@@ -15,8 +15,8 @@ Frame = Mapping[str, Any]
 WIDE = 110
 """From this width on a call's whole id is shown; else its end, which is what differs."""
 
-HEAD = 5
-"""Lines above the problems."""
+HEAD = 7
+"""Lines beside problems, calls and workers."""
 
 _STATE = {"ready": "green", "draining": "yellow", "stopping": "yellow", "starting": "yellow"}
 _RECORDED = {"yes": "bold red", "paused": "yellow", "starting": "yellow", "stopping": "yellow", "no": "dim"}
@@ -38,6 +38,7 @@ def screen(frame: Frame, width: int, height: int) -> RenderableType:
         *_problem_lines(shown, len(problems)),
         Text(),
         _calls(frame, width, max(1, calls)),
+        Text(),
         _workers(workers, rows),
     )
 
@@ -48,6 +49,7 @@ def _title(frame: Frame) -> Text:
     text.append(state, style=_STATE.get(state, "bold red"))
     text.append(f"  {frame['log'] or '?'}  {frame['version']}  ", style="dim")
     text.append(datetime.fromtimestamp(frame["at"]).astimezone().strftime("%H:%M:%S"), style="dim")
+    text.append("  q: quit", style="dim")
     return text
 
 
@@ -74,9 +76,9 @@ def _ledger_line(frame: Frame) -> Text:
         "ledger",
         "writing" if ledger["writing"] else Text("CANNOT WRITE", style="bold red"),
         f"queue {ledger['queue']}",
-        f"commit {_ms(ledger['commit']['p50'])}/{_ms(ledger['commit']['p95'])}",
-        f"permit {_ms(ledger['permit']['p50'])}/{_ms(ledger['permit']['p95'])}",
-        f"checkpoint {ledger['checkpoint_age_s']:.0f} s ago",
+        f"commit {_ms(ledger['commit'])}",
+        f"permit {_ms(ledger['permit'])}",
+        f"sealed {ledger['checkpoint_age_s']:.0f} s ago",
     )
 
 
@@ -120,7 +122,7 @@ def _calls(frame: Frame, width: int, rows: int) -> RenderableType:
     calls = frame["calls"]
     for call in calls[:rows]:
         recorded = call["recorded"]
-        who = " ".join(_short(party) for party in call["parties"])
+        who = "+".join(_short(party) for party in call["parties"])
         table.add_row(
             call["call"] if width >= WIDE else call["call"][-12:],
             call["flow"],
@@ -138,7 +140,7 @@ def _calls(frame: Frame, width: int, rows: int) -> RenderableType:
 
 
 def _short(party: str) -> str:
-    return {"caller": "c", "agent-1": "a"}.get(party, party.replace("agent-", "a"))
+    return "agent" if party == "agent-1" else party
 
 
 def _workers(workers: Sequence[Mapping[str, Any]], rows: int) -> RenderableType:
@@ -168,8 +170,10 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _ms(seconds: float | None) -> str:
-    return "-" if seconds is None else f"{seconds * 1000:.0f} ms"
+def _ms(quantiles: Mapping[str, float | None]) -> str:
+    """Median and 95th percentile."""
+    half, most = quantiles["p50"], quantiles["p95"]
+    return "-" if half is None or most is None else f"{half * 1000:.0f}/{most * 1000:.0f} ms"
 
 
 def _time(seconds: float) -> str:
