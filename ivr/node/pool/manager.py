@@ -238,7 +238,7 @@ class Manager:
         self.on_gone(worker.pid, worker.stats)
         if worker.was not in (State.STOPPING,):
             self.counts["died"] += 1
-            lost = f"{len(worker.calls)} calls are lost" if worker.calls else "it had no call"
+            lost = f"calls lost: {len(worker.calls)}"
             log.error("%s (pid %d) died: %s", worker.name, worker.pid, worker.blamed or lost)
             now = self._loop.time()
             pause = self._crashes.died(worker.slot.number, now, now - worker.started, worker.ready_at is not None)
@@ -291,7 +291,7 @@ class Manager:
             silent = self._vigil.silent_s(now, worker.alive_at)
             if silent > patience:
                 self.counts["hung"] += 1
-                worker.kill(f"it hung for {silent:.1f} s and was killed; {len(worker.calls)} calls are lost")
+                worker.kill(f"it hung for {silent:.1f} s and was killed; calls lost: {len(worker.calls)}")
         elif worker.state is State.STARTING and self._vigil.silent_s(now, worker.started) > START_S:
             worker.kill(f"it was not ready after {START_S:.0f} s and was killed")
         elif worker.state is State.STOPPING and worker.stop_by is not None and now > worker.stop_by:
