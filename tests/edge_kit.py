@@ -102,6 +102,7 @@ class Ua:
         self.dialogs: dict[str, Dialog] = {}
         self.peer = to
         self.muted = threading.Event()
+        self.certificate = b""
         self._changed = threading.Condition()
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         self._socket: socket.socket = socket.socket(family, socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM)
@@ -111,7 +112,9 @@ class Ua:
             self._socket.settimeout(5)
             self._socket.connect(to)
             if context is not None:
-                self._socket = context.wrap_socket(self._socket, server_hostname="edge.example")
+                secured = context.wrap_socket(self._socket, server_hostname="edge.example")
+                self.certificate = secured.getpeercert(binary_form=True) or b""
+                self._socket = secured
         self.port: int = self._socket.getsockname()[1]
         self._socket.settimeout(0.1)
         self._closing = False
@@ -121,12 +124,6 @@ class Ua:
     @property
     def at(self) -> str:
         return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
-
-    @property
-    def certificate(self) -> bytes:
-        """What the edge showed, DER."""
-        assert isinstance(self._socket, ssl.SSLSocket)
-        return self._socket.getpeercert(binary_form=True) or b""
 
     # -- wire ----------------------------------------------------------------------------------------------------
 
@@ -221,6 +218,7 @@ class Ua:
         routes: Sequence[str] = (),
         body: str | None = None,
         user: str = "caller",
+        contact: str | None = None,
         to: tuple[str, int] | None = None,
     ) -> Dialog:
         """Sends an INVITE; `uri` may be a number, dialled at the edge."""
@@ -231,7 +229,10 @@ class Ua:
         version = "IP6" if ":" in self.address else "IP4"
         text = SDP.format(v=version, a=self.address) if body is None else body
         self.dialogs[dialog.call] = dialog
-        self.send(self._request(dialog, "INVITE", more, text), to)
+        message = self._request(dialog, "INVITE", more, text)
+        if contact is not None:
+            message = message.replace(f"Contact: <sip:ua@{self.at}{self._transport()}>", f"Contact: <{contact}>")
+        self.send(message, to)
         return dialog
 
     def _request(self, dialog: Dialog, method: str, more: Sequence[str] = (), body: str = "") -> str:

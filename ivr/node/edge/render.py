@@ -132,9 +132,17 @@ def _limits_of(trunk: Trunk) -> Iterator[tuple[str, int]]:
 
 
 def _addresses(plan: EdgePlan) -> Iterator[str]:
-    """Group, address, mask, port, tag. The first network that matches counts, so smaller ones come first."""
+    """Group, address, mask, port, tag. Of several that match, the smallest network counts, then a port.
+
+    Kamailio keeps single addresses and networks apart, asks the former first, and of equal ones the last line first;
+    of networks the first line first.
+    """
     sources = [(ip_network(source), trunk) for trunk in plan.trunks for source in trunk.sources]
-    for network, trunk in sorted(sources, key=lambda item: (item[0].version, -item[0].prefixlen, int(item[0][0]))):
+    single = [item for item in sources if item[0].num_addresses == 1]
+    wide = [item for item in sources if item[0].num_addresses > 1]
+    single.sort(key=lambda item: (item[0].version, int(item[0][0]), item[1].port))
+    wide.sort(key=lambda item: (item[0].version, -item[0].prefixlen, int(item[0][0]), -item[1].port))
+    for network, trunk in [*single, *wide]:
         yield f"1 {_quoted(str(network[0]))} {network.prefixlen} {trunk.port} {trunk.name}"
     for place in plan.places:
         bits = 128 if ":" in place.address else 32

@@ -26,6 +26,7 @@ COUNTERS: dict[str, str] = {
     "refused_agent": "refused: an agent's address placed a call (403)",
     "refused_target": "refused: a worker rang somebody who is no agent and no trunk (403)",
     "refused_transport": "refused: the next hop's transport is not listened on (503)",
+    "refused_name": "refused: an in-dialog request to a name; no names are looked up (478)",
     "refused_relay": "refused: an in-dialog request that would have gone to somebody else (404)",
     "refused_ipv6_media": "refused: the caller has IPv6 audio only (488)",
     "strangers": "packets of strangers, dropped unanswered",
