@@ -67,9 +67,10 @@ class PersonalData:
     def __init__(self, store: Store, key: bytes, settings: PersonalSettings) -> None:
         self._store, self._key, self._settings = store, key, settings
         self._lock = Lock()
-        self._secrets = SubjectSecrets(settings.subjects, key) if settings.subjects else None
-        if self._secrets is not None:
+        self._secrets: SubjectSecrets | None = None
+        if settings.subjects is not None:
             slots = [slot for text in store.newest_disclosures(_NEWEST) if (slot := slot_of(text)) is not None]
+            self._secrets = SubjectSecrets(settings.subjects, key, used=bool(slots))
             self._secrets.not_before(max(slots, default=-1) + 1)
         self._holds: dict[str, tuple[frozenset[str], int]] = {}
         for row in store.of_types(("hold.placed", "hold.lifted")):

@@ -116,12 +116,12 @@ class FieldOpener:
 class SubjectSecrets:
     """The ledger's own view: makes and destroys. One thread at a time."""
 
-    def __init__(self, folder: Path, pseudonym_key: bytes) -> None:
-        """Raises LedgerMissing when the folder is not there: nothing is made silently."""
-        if not folder.is_dir():
-            raise LedgerMissing(
-                f"{folder} is not there; the key store of personal data is made once with: ivr init DIR"
-            )
+    def __init__(self, folder: Path, pseudonym_key: bytes, *, used: bool = False) -> None:
+        """Raises LedgerMissing when something is not there that was: nothing is made silently.
+
+        `used`: the database holds what was sealed with these files.
+        """
+        _must_be_whole(folder, used)
         cipher = _cipher(pseudonym_key)
         self._fields = _Slots(folder / FIELDS, FIELD_SLOT, cipher, write=True)
         self._subjects = _Slots(folder / SUBJECTS, SUBJECT_SLOT, cipher, write=True)
@@ -187,6 +187,22 @@ class SubjectSecrets:
         """Release the files."""
         self._fields.close()
         self._subjects.close()
+
+
+def _must_be_whole(folder: Path, used: bool) -> None:
+    if not folder.is_dir() and not used:
+        raise LedgerMissing(f"{folder} is not there; the key store of personal data is made once with: ivr init DIR")
+    lost = [name for name in (FIELDS, SUBJECTS) if not (folder / name).exists()]
+    if not lost or (not used and len(lost) == 2):
+        return  # a new log's: they are made
+    meaning = {
+        FIELDS: "without it no personal field that the log holds can be read again",
+        SUBJECTS: "without it nobody's calls are found by their number any more, and a person's erasure misses them",
+    }
+    raise LedgerMissing(
+        f"lost: {'; '.join(f'{folder / name} ({meaning[name]})' for name in lost)}. Put it back from the backup of the "
+        "key store. Only if there is none, accept the loss by an empty file of that name (mode 0600, the ledger's user)"
+    )
 
 
 @contextmanager

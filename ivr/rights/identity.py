@@ -44,7 +44,8 @@ def identify(identity: Path, people: Path) -> Known:
 
 def add_person(people: Path, name: str, role: Role, identity: Path) -> Person:
     """Add somebody to people.txt; `identity` is read when it is there, else made (0600). Raises RightsError."""
-    everybody = load_people(people)
+    # The first one of a server whose file is gone, or that was made by an earlier release.
+    everybody = load_people(people) if people.exists() else ()
     if any(person.name == name for person in everybody):
         raise RightsError(f"{name} is in {people} already; remove them first")
     if not identity.exists():
@@ -76,7 +77,7 @@ def strange_recipients(people: Path, recipients: Path) -> list[str]:
 
 
 def _write(path: Path, everybody: tuple[Person, ...]) -> None:
-    mode = path.stat().st_mode & 0o777
+    mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
     text = PEOPLE_HEAD + "".join(f"{person.line()}\n" for person in everybody)
     write_durably(path, text.encode(), replace=True)
     os.chmod(path, mode)
