@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import psycopg
 from click.testing import CliRunner, Result
 
 from ivr.audit.files import check_files
@@ -16,6 +17,7 @@ from ivr.audit.findings import Finding
 from ivr.audit.source import LogSource
 from ivr.audit.verify import Report, verify_log
 from ivr.cli import main
+from ivr.ledger.database import Postgres
 from ivr.ledger.ids import uuid7
 from ivr.ledger.keys import load_ledger_key, load_pseudonym_key, load_vkey
 from ivr.ledger.log import Entry, Log
@@ -178,8 +180,10 @@ class Server:
         return [*report.findings, *check_files(self.settings.storage.recordings, report.recordings)]
 
 
-def make_server(folder: Path, extra: str = "", origin: str = "example.org/log") -> Server:
-    made = initialise(folder / "s", origin)
+def make_server(
+    folder: Path, extra: str = "", origin: str = "example.org/log", database: Postgres | None = None
+) -> Server:
+    made = initialise(folder / "s", origin, database)
     if extra:
         (made.folder / "server.yaml").write_text(extra)
     server = Server(made.folder)
@@ -190,9 +194,14 @@ def make_server(folder: Path, extra: str = "", origin: str = "example.org/log") 
 def _begin_long_ago(server: Server) -> None:
     """A log's time never goes back: calls of any age need a log that is older than they are."""
     settings = server.settings
-    settings.storage.database.unlink()
+    place = settings.storage.database
+    if isinstance(place, Postgres):
+        with psycopg.connect(place.conninfo, autocommit=True) as db:
+            db.execute(f"DROP SCHEMA {place.schema} CASCADE")
+    else:
+        place.unlink()
     key = load_ledger_key(settings.keys.ledger.parent)
-    store = Store.create(settings.storage.database, {"origin": key.vkey.name, "kid": key.kid})
+    store = Store.create(place, {"origin": key.vkey.name, "kid": key.kid})
     moment = event_time(datetime.now(UTC) - timedelta(days=10_000))
     secret = load_pseudonym_key(settings.keys.ledger.parent)
     log = Log(store, key, secret, lambda: moment, settings.personal)

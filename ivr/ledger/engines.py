@@ -5,7 +5,7 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import Any, Literal, Protocol
@@ -62,18 +62,21 @@ class PostgresEngines:
 
     def __init__(self, place: Postgres) -> None:
         # Loaded only where a log is in PostgreSQL.
-        from ivr.ledger.postgres import Watch, connect_reader, connect_writer
+        from psycopg import Error
 
-        writing = connect_writer(place)
-        try:
-            self._reading = connect_reader(place)
-        except BaseException:
-            writing.close()
-            raise
-        self._watch = Watch(writing, place)
+        from ivr.ledger.postgres import Watch, connect_reader, connect_writer, said
+
         # Held while something is sent: the connection may not be looked at then.
         self._busy = Lock()
-        writing.autocommit = False
+        with ExitStack() as opened:
+            writing = opened.enter_context(closing(connect_writer(place)))
+            self._reading = opened.enter_context(closing(connect_reader(place)))
+            try:
+                self._watch = Watch(writing, place)
+                writing.autocommit = False
+            except Error as error:
+                raise LedgerMissing(f"{place} was lost again: {said(error)}") from None
+            opened.pop_all()
         self._writer = postgres_engine(writing)
         self.reader = postgres_engine(self._reading)
 

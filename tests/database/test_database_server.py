@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from database_kit import Base
+from ivr.audit.source import LogSource
 from ivr.ledger.client import LedgerClient
 from ivr.ledger.database import Postgres
 from ivr.ledger.errors import LedgerConflict, LedgerFatal, LedgerMissing, LedgerUnavailable
@@ -18,8 +19,9 @@ from ivr.ledger.ids import uuid7
 from ivr.ledger.keys import load_pseudonym_key
 from ivr.ledger.log import Log
 from ivr.ledger.protocol import Ack
+from ivr.ledger.query import LogReader
 from ivr.ledger.store import Store
-from ledger_kit import ended, joined, permitted, received, serving, until
+from ledger_kit import CALL, ended, joined, permitted, received, recorded_call, serving, until
 from postgres_kit import DATABASE, OWNER, Cluster, running_cluster
 
 
@@ -141,8 +143,6 @@ def test_a_lost_connection_is_never_made_again_by_the_same_ledger(postgres: Base
 
 
 def _rows(base: Base) -> list[Any]:
-    from ivr.audit.source import LogSource
-
     with LogSource(base.place) as source:
         return list(source.rows())
 
@@ -236,6 +236,18 @@ def test_an_auditor_reads_with_a_role_that_cannot_write(postgres: Base, cluster:
         db.execute(f"DELETE FROM {schema}.disclosures")
     with pytest.raises(LedgerFatal):
         seen.append([received()])
+
+
+def test_text_is_in_the_order_of_its_bytes_whatever_the_servers_language(base: Base) -> None:
+    recorded_call(base)
+    base.append([ended(uuid7())])
+    with LogSource(base.db) as source:
+        kinds = [row.type for row in source.rows_of("recording.")]
+    assert kinds == ["recording.permitted", "recording.started", "recording.stopped"]
+    with LogReader(base.db) as log:
+        assert log.find_call(CALL[:12]) == CALL
+        names = [field.name for field in log.fields()]
+    assert names == ["caller", "dialled", "address"]
 
 
 def test_nothing_is_made_but_by_init(cluster: Cluster, postgres: Base) -> None:
