@@ -21,6 +21,8 @@ from ivr.packaged import packaged
 
 UNITS = Path(__file__).parents[2] / "systemd"
 SERVICES = ("ivr-ledger.service", "ivr-worker@.service", "ivr-retention.service", "ivr-archive.service")
+SERVICES += ("ivr-watch.service", "ivr-anchor.service")
+TIMERS = ("ivr-retention.timer", "ivr-watch.timer", "ivr-anchor.timer")
 HOME = "/var/lib/ivr"
 
 
@@ -63,7 +65,7 @@ def test_systemd_finds_nothing_wrong_in_the_units(tmp_path: Path) -> None:
     for unit in UNITS.iterdir():
         text = unit.read_text().replace("/opt/assent/bin/ivr", str(Path(sys.executable).parent / "ivr"))
         (tmp_path / unit.name).write_text(text)
-    names = [*SERVICES, "ivr-retention.timer", "ivr.target"]
+    names = [*SERVICES, *TIMERS, "ivr.target"]
     files = [str(tmp_path / name.replace("@.", "@1.")) for name in names]
     shutil.copy(tmp_path / "ivr-worker@.service", tmp_path / "ivr-worker@1.service")
     done = subprocess.run(
@@ -250,6 +252,32 @@ def test_the_archiver_has_the_stores_credentials_and_no_other_secret() -> None:
     rows = (UNITS / "ivr-archive.tmpfiles").read_text()
     assert re.search(rf"^z {HOME}/keys/archive.ini +0600 ivr-archive ", rows, re.MULTILINE)
     assert re.search(rf"^d {HOME}/data/archive +0770 ivr-archive ivr ", rows, re.MULTILINE)
+
+
+@pytest.mark.parametrize("unit", ["ivr-watch.service", "ivr-anchor.service"])
+def test_watch_and_anchoring_read_the_log_and_see_no_secret(unit: str) -> None:
+    found = settings_of(unit)
+    assert (found["User"], found["Type"]) == (["ivr-ledger"], ["oneshot"])
+    assert found["CapabilityBoundingSet"] == found["AmbientCapabilities"] == [""]
+    hidden = " ".join(found["InaccessiblePaths"]).replace("-/", "/").split()
+    for name in ("keys/ledger.key", "keys/pseudonym.key", "keys/officer.age", "data/subjects"):
+        assert f"{HOME}/{name}" in hidden
+    # Whoever talks to a network sees no audio, sealed or not; whoever looks at the audio talks to nobody.
+    assert (f"{HOME}/data/recordings" in hidden) is ("PrivateNetwork" not in found)
+
+
+def test_every_timer_starts_a_service_and_the_target_starts_those_that_all_need() -> None:
+    for timer in TIMERS:
+        assert (UNITS / timer.replace(".timer", ".service")).exists()
+        assert settings_of(timer)["WantedBy"] == ["ivr.target"]
+    wanted = settings_of("ivr.target")["Wants"][0].split()
+    # Nobody outside is asked unless somebody is named in server.yaml.
+    assert {name for name in wanted if name.endswith(".timer")} == {"ivr-retention.timer", "ivr-watch.timer"}
+
+
+def test_the_table_of_modes_names_each_path_once() -> None:
+    paths = [row[1] for row in table()]
+    assert sorted(set(paths)) == sorted(paths)
 
 
 def test_retention_reads_the_log_and_erases_what_the_worker_made_and_sees_no_secret() -> None:
