@@ -13,7 +13,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from bench import evidence, latency, load, replay_speed, sipp, withdraw
+from bench import capacity, evidence, latency, load, replay_speed, sipp, withdraw
 from bench.figures import Against, Figure, Verdict
 from bench.machine import Busy, describe
 from bench.phone import Agent
@@ -34,12 +34,16 @@ class Size:
     append: float
     audits: int
     most: float
+    capacity: capacity.Plan
 
 
-FULL = Size(calls=100, opt_outs=60, withdrawals=24, rounds=2, bridged=20, append=5, audits=3, most=45)
-QUICK = Size(calls=10, opt_outs=6, withdrawals=4, rounds=1, bridged=8, append=1, audits=1, most=20)
+_CROWDS = capacity.Plan(sizes=(10, 100, 250), hold=20, short_rate=60, short_seconds=60)
+_FEW = capacity.Plan(sizes=(4, 10), hold=5, short_rate=5, short_seconds=5)
 
-PARTS = ("cost", "latency", "evidence")
+FULL = Size(calls=100, opt_outs=60, withdrawals=24, rounds=2, bridged=20, append=5, audits=3, most=45, capacity=_CROWDS)
+QUICK = Size(calls=10, opt_outs=6, withdrawals=4, rounds=1, bridged=8, append=1, audits=1, most=20, capacity=_FEW)
+
+PARTS = ("cost", "latency", "evidence", "capacity")
 
 
 def run(folder: Path, size: Size, parts: tuple[str, ...]) -> Iterator[Figure]:
@@ -48,6 +52,8 @@ def run(folder: Path, size: Size, parts: tuple[str, ...]) -> Iterator[Figure]:
         yield from load.measure(folder / "cost", size.rounds, size.bridged)
     if "latency" in parts or "evidence" in parts:
         yield from _wire(folder, size, parts)
+    if "capacity" in parts:
+        yield from capacity.measure(folder / "capacity", size.capacity)
 
 
 def _wire(folder: Path, size: Size, parts: tuple[str, ...]) -> Iterator[Figure]:
@@ -99,12 +105,12 @@ def report(figures: list[Figure], machine: Mapping[str, object]) -> str:
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON with every single value.")
-@click.option("--quick", is_flag=True, help="Few repetitions, under a minute: does it run, not how fast is it.")
+@click.option("--quick", is_flag=True, help="Few repetitions, about a minute: does it run, not how fast is it.")
 @click.option("--only", "parts", multiple=True, type=click.Choice(PARTS), help="Only this part; may be repeated.")
 @click.option("--strict", is_flag=True, help="Exit with 1 when a target is missed.")
 @click.option("--output", type=click.Path(path_type=Path), help="Also write the JSON to this file.")
 def main(as_json: bool, quick: bool, parts: tuple[str, ...], strict: bool, output: Path | None) -> None:
-    """Measure calls, latencies and evidence of the checked-out code, in at most five minutes."""
+    """Measure calls, latencies and evidence of the checked-out code, in about ten minutes."""
     talk = Console(stderr=True)
     began = time.monotonic()
     figures: list[Figure] = []

@@ -25,11 +25,11 @@ def number(lane: int) -> str:
     return str(700 + lane)
 
 
-def create(folder: Path, agents: list[str]) -> Server:
+def create(folder: Path, agents: list[str], settings: Mapping[str, Mapping[str, object]] | None = None) -> Server:
     """A server, not started, with a flow for each agent."""
     server = Server(folder)
     flows = {f"lane{lane}": _flow(lane, uri) for lane, uri in enumerate(agents)}
-    server.create(flows, settings={"log": {"level": "warning"}})
+    server.create(flows, settings={"log": {"level": "warning"}, **(settings or {})})
     _write_notice(folder / "flows" / "notice.wav")
     return server
 
