@@ -56,6 +56,7 @@ class AlarmWatch:
         except BaseException:
             with suppress(ProcessLookupError):
                 process.kill()  # nice has become the command by then
+            await process.communicate()
             raise
         if process.returncode:
             raise OSError(said.decode(errors="replace").strip()[-500:] or f"it ended with {process.returncode}")
