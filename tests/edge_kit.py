@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -103,6 +103,7 @@ class Ua:
         self.peer = to
         self.muted = threading.Event()
         self.certificate = b""
+        self._turn: AbstractContextManager[object] = nullcontext() if context is None else threading.Lock()
         self._changed = threading.Condition()
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         self._socket: socket.socket = socket.socket(family, socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM)
@@ -116,7 +117,7 @@ class Ua:
                 self.certificate = secured.getpeercert(binary_form=True) or b""
                 self._socket = secured
         self.port: int = self._socket.getsockname()[1]
-        self._socket.settimeout(0.1)
+        self._socket.settimeout(0.1 if context is None else 0.02)
         self._closing = False
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -131,7 +132,8 @@ class Ua:
         if self.kind == "udp":
             self._socket.sendto(text.encode(), to or self.to)
         else:
-            self._socket.sendall(text.encode())
+            with self._turn:  # OpenSSL's connections are for one thread at a time
+                self._socket.sendall(text.encode())
 
     def _read(self) -> None:
         buffer = b""
@@ -141,8 +143,10 @@ class Ua:
                     data, self.peer = self._socket.recvfrom(65_536)[0:2]
                     self._took(data)
                     continue
-                data = self._socket.recv(65_536)
+                with self._turn:
+                    data = self._socket.recv(65_536)
             except TimeoutError:
+                time.sleep(0.005)  # or whoever sends would never get its turn
                 continue
             except OSError:
                 return

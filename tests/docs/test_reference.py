@@ -30,13 +30,19 @@ from ivr.node.settings import (
     Anchors,
     Archive,
     Checkpoint,
+    Edge,
+    EdgeTls,
+    Inside,
     KeyFiles,
     Ledger,
     Limits,
+    Listen,
     Log,
     Media,
     Metrics,
+    NodeEdge,
     NodeFolder,
+    Pool,
     Prompts,
     Retention,
     Rights,
@@ -44,12 +50,14 @@ from ivr.node.settings import (
     Sip,
     Storage,
     TimestampAuthority,
+    Trunk,
     WitnessService,
 )  # fmt: skip
 
 SETTINGS: tuple[type[BaseModel], ...] = (
-    Settings, Sip, Media, Limits, Checkpoint, Ledger, Storage, Archive, KeyFiles, Retention, Anchors, TimestampAuthority,
-    WitnessService, Rights, Prompts, Metrics, Log, NodeFolder,
+    Settings, Sip, Media, Pool, Edge, Listen, Inside, Trunk, NodeEdge, EdgeTls, Limits, Checkpoint, Ledger, Storage,
+    Archive, KeyFiles, Retention, Anchors, TimestampAuthority, WitnessService, Rights, Prompts, Metrics, Log,
+    NodeFolder,
 )  # fmt: skip
 FLOWS: tuple[type[BaseModel], ...] = (
     FlowFile, FlowSpec, StepSpec, Consent, Keys, Place, RecordedNotice, Prompt, Play, Menu, Bridge, Reference, Hangup,

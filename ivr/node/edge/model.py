@@ -168,7 +168,7 @@ def _local(sockets: tuple[Socket, ...]) -> tuple[Trunk, ...]:
     """Where only this machine can call, it may."""
     if not all(ip_address(socket.address).is_loopback for socket in sockets):
         return ()
-    return (Trunk(name=LOCAL, sources=("127.0.0.0/8", "::1/128")),)
+    return (Trunk(name=LOCAL, sources=("127.0.0.0/8", "::1")),)
 
 
 def _targets(flows: FlowSet, trunks: set[str]) -> Iterable[TargetHost]:

@@ -38,10 +38,11 @@ def _address(text: str) -> str:
 
 def _network(text: str) -> str:
     try:
-        return str(ip_network(text))
+        network = ip_network(text)
     except ValueError:
         what = "an address such as 192.0.2.10, or a network such as 192.0.2.0/24 with no bits behind its mask"
         raise rule_error(f"{text!r} is no address and no network", what) from None
+    return str(network[0]) if network.num_addresses == 1 else str(network)
 
 
 def _trunk_name(text: str) -> str:
