@@ -8,7 +8,7 @@ the packs of a recording; `erase/<call>.<recording>` says that whatever the arch
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +95,17 @@ class Spool:
         self.create()
         path = self._entry(call, recording)
         make_folder(path.parent)
-        value = [[*astuple(pack)[:4], [list(astuple(fact)) for fact in pack.segments]] for pack in packs]
+        value = [
+            # Not dataclasses.astuple: it copies, and took two thirds of the archiver's time.
+            [
+                pack.name,
+                pack.sha256,
+                pack.bytes,
+                pack.sent,
+                [[f.n, f.start, f.samples, f.sha256, f.bytes] for f in facts],
+            ]
+            for pack, facts in ((pack, pack.segments) for pack in packs)
+        ]
         text = json.dumps({"v": 1, "packs": value}, separators=(",", ":"))
         write_durably(path, text.encode(), replace=True, group_as_folder=True)
 
