@@ -16,7 +16,10 @@ WIDE = 110
 """From this width on a call's whole id is shown; else its end, which is what differs."""
 
 HEAD = 7
-"""Lines beside problems, calls and workers."""
+"""Lines above, the blank one, the heading of the calls and the count of those that do not fit."""
+
+WITH_WORKERS = 16
+"""In fewer lines there is no room for workers beside calls."""
 
 _STATE = {"ready": "green", "draining": "yellow", "stopping": "yellow", "starting": "yellow"}
 _RECORDED = {"yes": "bold red", "paused": "yellow", "starting": "yellow", "stopping": "yellow", "no": "dim"}
@@ -25,11 +28,11 @@ _RECORDED = {"yes": "bold red", "paused": "yellow", "starting": "yellow", "stopp
 def screen(frame: Frame, width: int, height: int) -> RenderableType:
     """The whole view. What does not fit is counted, never cut off without a word."""
     problems: Sequence[str] = frame["problems"]
-    shown = list(problems[: max(1, height // 4)])
-    left = height - HEAD - max(1, len(shown)) - 1
+    shown = list(problems[: max(1, height // 6)])
+    left = height - HEAD - max(1, len(shown))
     workers = frame["workers"]
-    rows = min(len(workers), max(1, left // 4))
-    calls = left - rows - 5
+    rows = min(len(workers), max(1, left // 4)) if height >= WITH_WORKERS else 0
+    below = [Text(), _workers(workers, rows)] if rows else []
     return Group(
         _title(frame),
         _calls_line(frame),
@@ -37,9 +40,8 @@ def screen(frame: Frame, width: int, height: int) -> RenderableType:
         _edge_line(frame),
         *_problem_lines(shown, len(problems)),
         Text(),
-        _calls(frame, width, max(1, calls)),
-        Text(),
-        _workers(workers, rows),
+        _calls(frame, width, max(1, left - (rows + 3 if rows else 0))),
+        *below,
     )
 
 
