@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 
 from archive_kit import archived, exported, findings, folder_node, hashes, local, move, settled, status
+from ivr.cli.serve import _children
 from ivr.ledger.ids import uuid7
 from ivr.ledger.permit import verify_permit
 from ivr.node.archive import open_archive, vault_of
+from ivr.node.settings import Settings
 from ivr.vault.archiver import Archiver, Pace
 from ivr.vault.errors import ArchiveError, CannotOpen, NotFound, VaultError
 from ivr.vault.open import OpenRecording
@@ -284,3 +286,12 @@ def test_listing_and_erasing_need_none_of_the_stores_packages(tmp_path: Path) ->
         [sys.executable, "-c", program, str(server.folder)], capture_output=True, text=True, timeout=60
     )
     assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
+
+
+def test_serve_runs_an_archiver_where_there_is_an_archive(node: Server, tmp_path: Path) -> None:
+    def parts(folder: Path) -> list[str]:
+        return [child.name for child in _children(Settings.load(folder), folder)]
+
+    assert parts(node.folder) == ["ledger", "archive", "pool"]
+    (node.folder / "server.yaml").write_text("")
+    assert parts(node.folder) == ["ledger", "pool"]
