@@ -174,7 +174,7 @@ class LedgerClient:
         await asyncio.get_running_loop().create_unix_connection(lambda: line, str(self._socket))
         try:
             hello = {"op": "hello", "v": VERSION, "worker": self._worker, "role": self._role}
-            line.write(pack(hello | {"live": self._live_calls()}))
+            line.write(pack(hello | {"live": self._ours()}))
             lost = await asyncio.wait_for(line.welcome, HELLO_S)
         except BaseException:
             line.shut()
@@ -188,6 +188,11 @@ class LedgerClient:
         if lost and self.on_lost is not None:
             self.on_lost(lost)
         self._state(True)
+
+    def _ours(self) -> list[str]:
+        """Calls that are up, and those that have ended meanwhile with events still to be sent: all are ours to end."""
+        unsent = [pending.message["call"] for pending in self._pending.values() if pending.message["call"]]
+        return list(dict.fromkeys([*self._live_calls(), *unsent]))
 
     async def _keep(self) -> None:
         """Wait for the connection to drop, make it again, for ever."""
