@@ -91,6 +91,7 @@ class EdgeControl:
             await self._rpc.call("htable.seti", "drained", self._places[name], 1)
             return
         await self._set(name, "d")
+        await self._told()
 
     async def remove(self, name: str) -> int:
         """Out of rotation at once, and BYE to both sides of each of its calls and outbound legs. How many were ended.
@@ -116,6 +117,7 @@ class EdgeControl:
         """Everything; one command for each place."""
         counters = await self._counters()
         run = counters.pop("run", "")
+        counters.pop("told", None)
         drained = await self._drained()
         places: list[PlaceStatus] = []
         hosts: list[PlaceStatus] = []
@@ -138,6 +140,11 @@ class EdgeControl:
         self._rpc.close()
 
     # -- commands of Kamailio ------------------------------------------------------------------------------------
+
+    async def _told(self) -> None:
+        """From now on the edge knows its workers: before, it leaves new calls unanswered, and they are tried again."""
+        if not self._front:
+            await self._rpc.call("htable.seti", "stat", "told", 1)
 
     async def _set(self, name: str, state: str) -> None:
         await self._rpc.call("dispatcher.set_state", state, WORKERS, self._places[name])

@@ -9,8 +9,8 @@ from typing import Protocol
 log = logging.getLogger(__name__)
 
 AGAIN_S = 1.0
-LOOK_S = 1.0
-"""How often it is seen whether the edge is still the one that was told."""
+LOOK_S = 0.2
+"""How often it is seen whether the edge is still the one that was told: so long a new one may know no worker."""
 
 
 class Edge(Protocol):
