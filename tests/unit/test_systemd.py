@@ -21,7 +21,7 @@ from ivr.packaged import packaged
 
 UNITS = Path(__file__).parents[2] / "systemd"
 SERVICES = ("ivr-ledger.service", "ivr-worker@.service", "ivr-retention.service", "ivr-archive.service")
-SERVICES += ("ivr-watch.service", "ivr-anchor.service")
+SERVICES += ("ivr-watch.service", "ivr-anchor.service", "ivr-edge.service")
 TIMERS = ("ivr-retention.timer", "ivr-watch.timer", "ivr-anchor.timer")
 HOME = "/var/lib/ivr"
 
@@ -228,7 +228,7 @@ def test_every_path_of_a_unit_is_one_that_init_makes(tmp_path: Path) -> None:
                 name = path.lstrip("-").replace(HOME, str(made.folder))
                 # SQLite's own files come and go.
                 # The archive's folder is there where an archive is set, and comes with ivr-archive.tmpfiles.
-                if name == f"{made.folder}/data/archive":
+                if name in (f"{made.folder}/data/archive", f"{made.folder}/run/edge"):
                     assert path.startswith("-")
                     continue
                 assert Path(name.removesuffix("-wal").removesuffix("-shm")).exists(), f"{unit}: {path}"
@@ -238,6 +238,23 @@ def test_the_worker_cannot_even_see_what_it_may_not_read() -> None:
     hidden = " ".join(settings_of("ivr-worker@.service")["InaccessiblePaths"]).replace("-/", "/").split()
     for name in ("keys/ledger.key", "keys/pseudonym.key", "keys/officer.age", "data/log.sqlite", "data/subjects"):
         assert f"{HOME}/{name}" in hidden
+
+
+def test_the_edge_is_a_user_of_its_own_that_sees_no_key_and_no_recording() -> None:
+    found = settings_of("ivr-edge.service")
+    assert found["User"] == ["ivr-edge"]
+    assert found["Group"] == ["ivr"]  # the pool tells it on a socket of this group who takes calls
+    assert re.search(r"^u ivr-edge +-:ivr ", (UNITS / "ivr.sysusers").read_text(), re.MULTILINE)
+    assert re.search(
+        rf"^d {HOME}/run/edge +0750 ivr-edge +ivr ", (UNITS / "ivr-edge.tmpfiles").read_text(), re.MULTILINE
+    )
+    assert found["ReadWritePaths"] == [f"-{HOME}/run/edge"]
+    hidden = " ".join(found["InaccessiblePaths"]).replace("-/", "/").split()
+    for name in ("keys/ledger.key", "keys/pseudonym.key", "keys/officer.age", "data"):
+        assert f"{HOME}/{name}" in hidden
+    # Readiness is said by a process beside Kamailio, which has no part of systemd.
+    assert (found["Type"], found["NotifyAccess"]) == (["notify"], ["all"])
+    assert found["Conflicts"] == ["kamailio.service"]
 
 
 def test_the_archiver_has_the_stores_credentials_and_no_other_secret() -> None:
