@@ -7,11 +7,11 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SERVER := var/assent
 
-.PHONY: help setup demo test serve fault bench lint format clean
+.PHONY: help setup demo test serve fault bench bench-peer lint format clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY) ## install everything that the other targets need
 
@@ -41,6 +41,9 @@ fault: $(READY) ## every fault and power cut at every system call: half an hour
 
 bench: $(READY) ## measure, and print a table
 	@$(BIN)/python -m bench
+
+bench-peer: $(READY) ## the same calls on ours and on Asterisk; ARGS="--asterisk PATH"
+	@$(BIN)/python -m bench.peer $(ARGS)
 
 lint: $(READY) ## ruff, mypy, import rules
 	@$(BIN)/ruff check .

@@ -2,15 +2,17 @@
 """Hundreds of calls through edge and pool: what one costs; whether any fails, waits, stutters or leaves no trace."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
 from bench import cpu
-from bench.crowd import Crowd, Ring, roles
+from bench.cost import Cost, used
+from bench.crowd import Crowd, roles
 from bench.figures import Against, Figure, Target
 from bench.parties import Heard
+from bench.phones import Ring
 from demo.server import Server, ivr
 
 GROUP = "capacity"
@@ -33,15 +35,6 @@ class Plan:
     hold: float
     short_rate: float
     short_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """CPU-seconds a call-minute, in all and by role, and memory (PSS) a call in MB."""
-
-    total: float
-    parts: Mapping[str, float]
-    memory: float
 
 
 def measure(folder: Path, plan: Plan) -> Iterator[Figure]:
@@ -72,38 +65,12 @@ def _held(crowd: Crowd, size: int, hold: float) -> tuple[Cost, list[float], int]
         except AssertionError as error:
             raise AssertionError(f"{size} calls were not all recorded: {error}\n{callers.told}") from error
         time.sleep(SETTLE_S)
-        cost = _used(crowd.server, size, hold)
+        cost = used(roles(crowd.server), size, hold)
         finished = callers.finish(up + hold + 60)
-        answers = crowd.answer_ms()
+        answers = crowd.phones.answer_ms()
         failed = 0 if finished and len(answers) == size else max(1, size - len(answers))
     crowd.server.log.wait("call.ended", within=60, since=first, count=size)
     return cost, answers, failed
-
-
-def _used(server: Server, calls: int, seconds: float) -> Cost:
-    by_role = roles(server)
-    pids = set().union(*by_role.values())
-    before, began = cpu.used(pids), time.monotonic()
-    time.sleep(seconds)
-    after, ended = cpu.used(pids), time.monotonic()
-    minutes = calls * (ended - began) / 60
-    parts = {
-        role: sum(after[pid] - before[pid] for pid in members if pid in before and pid in after) / minutes
-        for role, members in by_role.items()
-    }
-    return Cost(sum(parts.values()), parts, _pss_mb(pids) / calls)
-
-
-def _pss_mb(pids: set[int]) -> float:
-    """Memory with shared pages counted once, as the kernel apportions them (proc(5), smaps_rollup)."""
-    total = 0
-    for pid in pids:
-        try:
-            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-        except OSError:
-            continue
-        total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
-    return total / 1024
 
 
 def _cost(size: int, cost: Cost) -> Iterator[Figure]:
@@ -116,7 +83,7 @@ def _cost(size: int, cost: Cost) -> Iterator[Figure]:
 
 
 def _service(crowd: Crowd, size: int, answers: list[float], failed: int) -> Iterator[Figure]:
-    sides = crowd.heard()
+    sides = crowd.phones.heard()
     yield Figure(f"calls that failed, of {size}", "", [failed], NONE_AT_ALL, "", GROUP, 0)
     yield Figure(
         f"INVITE → 200, {size} calls", "ms", answers, Target(T1_MS, Against.P99), f"{RATE:g} new a second", GROUP
@@ -170,7 +137,7 @@ def _short(folder: Path, plan: Plan) -> Iterator[Figure]:
         with crowd.ring(Ring(calls, plan.short_rate, 2.0)) as callers:
             finished = callers.finish(plan.short_seconds * 2 + 60)
         crowd.server.log.poll()
-        answers = crowd.answer_ms()
+        answers = crowd.phones.answer_ms()
         failed = 0 if finished and len(answers) == calls else max(1, calls - len(answers))
         try:
             crowd.server.log.wait("call.ended", within=60, since=first, count=calls - failed)

@@ -30,7 +30,7 @@ def create(folder: Path, agents: list[str], settings: Mapping[str, Mapping[str, 
     server = Server(folder)
     flows = {f"lane{lane}": _flow(lane, uri) for lane, uri in enumerate(agents)}
     server.create(flows, settings={"log": {"level": "warning"}, **(settings or {})})
-    _write_notice(folder / "flows" / "notice.wav")
+    write_notice(folder / "flows" / "notice.wav")
     return server
 
 
@@ -60,7 +60,7 @@ def _flow(lane: int, agent: str) -> Mapping[str, object]:
     }
 
 
-def _write_notice(file: Path) -> None:
+def write_notice(file: Path) -> None:
     """2.4 s of a tone whose loudness sways as speech does; no 20 ms of it are silent, so its end can be seen."""
     time = np.arange(round(2.4 * RATE)) / RATE
     tone = np.sin(2 * np.pi * 400 * time) * (0.75 + 0.25 * np.sin(2 * np.pi * 3 * time))

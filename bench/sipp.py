@@ -8,9 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import numpy as np
-
-from bench.g711 import VALUES
+from bench.parties import voice
 from bench.wire import Address
 from demo.server import free_port
 
@@ -24,14 +22,16 @@ class SippMissing(Exception):
 class Sipp:
     """One SIPp process in a folder of its own. A context manager: ended by its process id if it has not ended."""
 
-    def __init__(self, scenario: str, folder: Path, *arguments: str, rtp_ports: int = 16) -> None:
+    def __init__(
+        self, scenario: str, folder: Path, *arguments: str, rtp_ports: int = 16, port: int | None = None
+    ) -> None:
         """Raises SippMissing."""
         program = shutil.which("sipp")
         if program is None:
             raise SippMissing("sipp is not installed; on Debian: apt-get install sip-tester")
         folder.mkdir(parents=True, exist_ok=True)
-        _write_voice(folder / "voice.ulaw")
-        self.port = free_port(30_000, 39_000)
+        (folder / "voice.ulaw").write_bytes(voice())
+        self.port = port or free_port(30_000, 39_000)
         rtp = free_port(40_000, 48_000, rtp_ports)
         command = [program, "-sf", str(_SCENARIOS / f"{scenario}.xml"), "-i", "127.0.0.1", "-p", str(self.port)]
         command += ["-mi", "127.0.0.1", "-mp", str(rtp)]
@@ -98,14 +98,3 @@ def stranger(folder: Path, server: Address, number: str, seconds: float) -> Sipp
     return Sipp(
         "stranger", folder, "-s", number, "-d", str(round(seconds * 1000)), "-m", "1", f"{server[0]}:{server[1]}"
     )
-
-
-def _write_voice(file: Path) -> None:
-    """Four seconds like speech to a codec: noise of changing loudness, so that FLAC and age have work to do."""
-    noise = np.random.default_rng(7).normal(0, 1, 32_000)
-    smooth = np.convolve(noise, np.hanning(9) / 4, mode="same")
-    swell = 0.15 + 0.85 * np.abs(np.sin(np.arange(len(smooth)) / 3000)) ** 2
-    samples = (smooth * swell * 3000).clip(-32000, 32000)
-    order = np.argsort(VALUES, kind="stable")
-    codes = order[np.searchsorted(VALUES[order], samples).clip(0, 255)]
-    file.write_bytes(codes.astype(np.uint8).tobytes())
