@@ -66,7 +66,7 @@ def _render(loaded: Loaded) -> None:
 def _children(settings: Settings, config: Path) -> list[Child]:
     """In the order in which they start. Without an edge the one worker listens itself."""
     where = ["--config", str(config)]
-    edge = [Child("edge", ["run", *where])] if settings.pool.edge else []
+    edge = [Child("edge", ["run", *where], prepares=True)] if settings.pool.edge else []
     archive = [Child("archive", ["run", *where])] if settings.storage.archive else []
     return [Child("ledger", where), *archive, *edge, Child("pool", where)]
 
@@ -116,6 +116,7 @@ async def _renewals(children: list[Child], config: Path, hangup: asyncio.Event, 
                 await run_ivr(*tries[child.name], "--config", str(config))
             for child in children[:-1]:
                 await child.renew(timeout)
+                log.info("the %s has been started anew", child.name)
         except (ChildFailed, OSError) as error:
             log.error("not everything is started anew: %s", error)
             continue

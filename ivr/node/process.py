@@ -14,6 +14,8 @@ import uvloop
 from ivr.node.notify import notify, watchdog_s
 
 SUPERVISED = "ASSENT_SUPERVISED"
+AFTER = "ASSENT_AFTER"
+"""The process that this one replaces: it prepares, says STATUS=prepared, and starts when that one has ended."""
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 

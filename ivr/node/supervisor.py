@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from ivr.node.process import SUPERVISED
+from ivr.node.process import AFTER, SUPERVISED
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +30,10 @@ class ChildFailed(Exception):
 class Child:
     """One supervised process: `ivr NAME --config DIR …`."""
 
-    def __init__(self, name: str, arguments: list[str]) -> None:
+    def __init__(self, name: str, arguments: list[str], *, prepares: bool = False) -> None:
+        """`prepares`: it knows ASSENT_AFTER, so that a new one can be prepared while the old one still runs."""
         self.name = name
+        self.prepares = prepares
         self._arguments = arguments
         self.process: asyncio.subprocess.Process | None = None
         self.started = 0.0
@@ -39,9 +41,13 @@ class Child:
         self.renewing = False
         self.up = asyncio.Event()
 
-    async def start(self) -> None:
-        """Starts it and waits for READY=1. Raises ChildFailed when it ends or stays silent."""
+    async def start(self, replacing: asyncio.subprocess.Process | None = None, timeout: float = 0.0) -> None:
+        """Starts it and waits for READY=1. Raises ChildFailed when it ends or stays silent.
+
+        `replacing`: one that runs until this one is prepared; then it is stopped, in at most `timeout` seconds.
+        """
         loop = asyncio.get_running_loop()
+        after = {} if replacing is None else {AFTER: str(replacing.pid)}
         with tempfile.TemporaryDirectory(prefix="assent-") as folder:
             path = str(Path(folder) / "notify")
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
@@ -49,21 +55,22 @@ class Child:
                 # The edge is another user by the time it is ready. Nobody can list the folder; its name is random.
                 os.chmod(folder, 0o711)
                 os.chmod(path, 0o666)
-                env = {**os.environ, "NOTIFY_SOCKET": path, SUPERVISED: "1"}
-                self.process = await asyncio.create_subprocess_exec(
-                    sys.executable, "-m", "ivr", self.name, *self._arguments, env=env, start_new_session=True
+                process = await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-m", "ivr", self.name, *self._arguments),
+                    env={**os.environ, "NOTIFY_SOCKET": path, SUPERVISED: "1", **after},
+                    start_new_session=True,
                 )
-                self.started = loop.time()
-                await self._ready(sock)
+                if replacing is not None:
+                    await self._says(process, sock, b"STATUS=prepared")
+                    await self._stop(replacing, timeout)
+                self.process, self.started = process, loop.time()
+                await self._says(process, sock, b"READY=1")
         self.up.set()
 
-    async def _ready(self, sock: socket.socket) -> None:
+    async def _says(self, process: asyncio.subprocess.Process, sock: socket.socket, what: bytes) -> None:
         loop = asyncio.get_running_loop()
-        process = self.process
-        if process is None:
-            raise ChildFailed(f"the {self.name} was not started")
         ended = asyncio.ensure_future(process.wait())
-        said = asyncio.ensure_future(_said_ready(loop, sock))
+        said = asyncio.ensure_future(_said(loop, sock, what))
         try:
             waits: list[asyncio.Future[object]] = [ended, said]  # type: ignore[list-item]
             await asyncio.wait(waits, timeout=READY_S, return_when=asyncio.FIRST_COMPLETED)
@@ -78,8 +85,11 @@ class Child:
 
     async def stop(self, timeout: float) -> None:
         """SIGTERM, and SIGKILL when it is still there after `timeout` seconds."""
-        process = self.process
-        if process is None or process.returncode is not None:
+        if self.process is not None:
+            await self._stop(self.process, timeout)
+
+    async def _stop(self, process: asyncio.subprocess.Process, timeout: float) -> None:
+        if process.returncode is not None:
             return
         process.send_signal(signal.SIGTERM)
         try:
@@ -95,18 +105,27 @@ class Child:
             self.process.send_signal(number)
 
     async def renew(self, timeout: float) -> None:
-        """Stops it in order; returns when whoever keeps it running has started it anew. Raises ChildFailed."""
+        """Replaces it by one that is started from what is on disk now. Raises ChildFailed.
+
+        One that prepares itself beside the old one is away for as long as its own start takes, imports left out.
+        """
         self.renewing = True
         self.up.clear()
-        await self.stop(timeout)
         try:
-            await asyncio.wait_for(self.up.wait(), READY_S)
+            if self.prepares and self.process is not None and self.process.returncode is None:
+                await self.start(self.process, timeout)
+            else:
+                await self.stop(timeout)
+                await asyncio.wait_for(self.up.wait(), READY_S)
         except TimeoutError:
             raise ChildFailed(f"the {self.name} is not up again after {READY_S:.0f} s") from None
+        finally:
+            self.renewing = False
+            self.up.set()
 
 
-async def _said_ready(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
-    while b"READY=1" not in await loop.sock_recv(sock, 4096):
+async def _said(loop: asyncio.AbstractEventLoop, sock: socket.socket, what: bytes) -> None:
+    while what not in await loop.sock_recv(sock, 4096):
         pass
 
 
@@ -134,15 +153,20 @@ async def _keep(child: Child, stop: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
     while not stop.is_set():
         if child.process is not None:
-            status = await child.process.wait()
+            process = child.process
+            status = await process.wait()
             if stop.is_set():
                 return
             if child.renewing:
-                child.renewing, child.failures = False, 0
                 log.info("the %s has ended, to be started anew", child.name)
+                child.failures = 0
+                if child.prepares:
+                    await child.up.wait()
             else:
                 child.failures = 0 if loop.time() - child.started > STEADY_S else child.failures + 1
                 log.error("the %s ended with status %s; it is started again", child.name, status)
+            if child.process is not process and child.process.returncode is None:
+                continue
         await asyncio.sleep(BACKOFF_S[min(child.failures, len(BACKOFF_S) - 1)])
         try:
             await child.start()

@@ -6,9 +6,11 @@ import ctypes
 import os
 import pwd
 import resource
+import select
 import shutil
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from ivr.node.edge.files import Own, keep, write_all
@@ -16,7 +18,7 @@ from ivr.node.edge.model import RPC, EdgePlan
 from ivr.node.edge.render import CFG, HERE
 from ivr.node.edge.rpc import EdgeRefused, EdgeUnavailable, Rpc
 from ivr.node.notify import notify
-from ivr.node.process import SUPERVISED
+from ivr.node.process import AFTER, SUPERVISED
 from ivr.node.settings import LogFormat
 
 USERS = ("ivr-edge", "kamailio", "nobody")
@@ -68,6 +70,7 @@ def run_edge(plan: EdgePlan) -> None:
     write_all(plan, owner_of(plan))
     # Kamailio names all its files from here, so it needs no way through the folders above, which may be closed to it.
     os.chdir(plan.folder)
+    _after_the_one_before()
     _forget_old_socket()
     if user is not None:
         os.initgroups(user.pw_name, user.pw_gid)
@@ -94,6 +97,18 @@ def owner_of(plan: EdgePlan) -> Own:
         os.fchown(handle, user.pw_uid, user.pw_gid)
 
     return own
+
+
+def _after_the_one_before() -> None:
+    """Where this edge replaces one that still runs: all is prepared by now, and it starts when the other has ended."""
+    pid = os.environ.pop(AFTER, "")
+    if not pid:
+        return
+    notify("STATUS=prepared")
+    with suppress(ProcessLookupError):
+        handle = os.pidfd_open(int(pid))
+        select.select([handle], [], [])
+        os.close(handle)
 
 
 def _forget_old_socket() -> None:
