@@ -58,6 +58,9 @@ class EndpointSettings:
     log_level: int = 1
     proxy: str = ""
     """Where every request goes first, such as `sip:127.0.0.1:5062;lr`: the edge. Empty for straight to its target."""
+    patience_ms: int = 11_000
+    """How long PJSIP waits for an ACK of our 200, and for an answer to a request of ours. Whoever sends neither holds
+    one of the few legs for twice that. RFC 3261 has 32 s (64*T1, section 17); a session gives its caller up sooner."""
     domain: str = ""
     """Host, with its port if need be, of our own address as others see it. Empty for what we listen on."""
 
@@ -128,6 +131,8 @@ class Endpoint:
             transports = [self._transport(kind) for kind, wanted in kinds if wanted]
             self._ep.audDevManager().setNoDev()
             self._ep.libStart()
+            # After libStart, with zeros for the timers of retransmission: those stay as they are.
+            library().pjsip_tsx_set_timers(0, 0, 0, s.patience_ms)
             self._set_codecs()
             self._media = MediaClock(library(), s.rate, lambda: self._ep.libRegisterThread("media"))
             self._account = self._make_account(transports[0])

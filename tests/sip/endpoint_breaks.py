@@ -30,9 +30,11 @@ async def main() -> None:
             raise RuntimeError("a call that breaks its session")
         leg.listen(lambda _event: None)
         leg.answer()
+        if invite.dialled == "mute":
+            asyncio.get_running_loop().call_later(1, leg.hangup)
 
     module.sdp.request_user = _request_user
-    endpoint = Endpoint(EndpointSettings(port=0, rtp_port=int(sys.argv[1])), incoming)
+    endpoint = Endpoint(EndpointSettings(port=0, rtp_port=int(sys.argv[1]), patience_ms=2_000), incoming)
     endpoint.start()
     print(endpoint.port, flush=True)
     await asyncio.to_thread(sys.stdin.readline)

@@ -3,7 +3,9 @@
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -40,3 +42,16 @@ def _rings(port: int, number: str) -> int | None:
 def test_whatever_breaks_the_caller_is_told_and_the_place_is_free(port: int, where: str) -> None:
     assert [_rings(port, where) for _ in range(PLACES + 2)] == [500] * (PLACES + 2)
     assert _rings(port, "100") == 200
+
+
+def test_callers_who_never_acknowledge_do_not_hold_their_places_for_a_minute(port: int) -> None:
+    with ExitStack() as stack:
+        for _ in range(PLACES):
+            mute = stack.enter_context(BarePhone(("127.0.0.1", port)))
+            mute.invite("mute")
+            assert mute.answered().status == 200
+        assert _rings(port, "100") != 200
+        # Twice the two seconds of this endpoint; by the standard's own timers it would be 64.
+        deadline = time.monotonic() + 30
+        while _rings(port, "100") != 200:
+            assert time.monotonic() < deadline, "the places are not free"
