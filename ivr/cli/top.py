@@ -43,7 +43,7 @@ def command(config: Path, once: bool, as_json: bool) -> None:
     """Show a running server: calls, who is recorded and why not, workers, latencies, alarms. `q` ends it.
 
     A call's reason is a word of the log. Latencies are medians and 95th percentiles: in the live view of the last
-    minute, with --once and --json since the ledger started. Nothing personal is shown.
+    minute, else since the ledger started. Nothing personal is shown.
     """
     try:
         settings = Settings.load(config)

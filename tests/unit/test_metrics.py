@@ -21,7 +21,7 @@ from ivr.node.observe.observing import observe
 from ivr.node.observe.problems import problems
 from ivr.node.observe.readiness import missing
 from ivr.node.observe.snapshot import Snapshot
-from ivr.node.observe.totals import MediaTotals
+from ivr.node.observe.totals import MediaTotals, total
 from ivr.node.settings import Metrics, Settings
 from ledger_kit import CALL, until
 from observe_kit import call, edge, ledger, media, pool, snapshot, worker
@@ -111,6 +111,21 @@ def test_a_leg_that_was_lost_in_part_is_seen() -> None:
     assert found["assent_media_jitter_seconds_bucket", ("0.005", "caller")] == 1
 
 
+@pytest.mark.parametrize(
+    "stats",
+    [
+        {"calls": 1, "lag_s": "x", "media": []},
+        {"calls": [1, {}, {"call": "x"}], "lag_s": [None, "9", float("nan")]},
+        {"calls": [call(1, reason="\x1b]0;owned"), call(1, since="now"), call(1, flow="x" * 101), call(1, parties=3)]},
+    ],
+)
+def test_a_worker_that_says_nonsense_is_not_shown(stats: dict[str, Any]) -> None:
+    node = snapshot(pool=pool(worker("w0", stats=stats), worker("w1", call(1))))
+    assert [one["worker"] for one in node.calls] == ["w1"]
+    assert node.lags == [0.7]
+    assert served(node)["assent_calls", ("bridged",)] == 1
+
+
 # -- sums of workers -------------------------------------------------------------------------------------------------
 
 
@@ -120,19 +135,26 @@ def packets(total: Mapping[str, Any]) -> int:
 
 def test_a_worker_that_ends_takes_nothing_with_it() -> None:
     totals = MediaTotals()
-    assert packets(totals.now({1: media(100), 2: media(50)})) == 150
-    assert packets(totals.now({2: media(60)})) == 160
+
+    def now(workers: dict[int, Any]) -> int:
+        totals.see(workers)
+        return packets(total(totals.parts()))
+
+    assert now({1: media(100), 2: media(50)}) == 150
+    assert now({2: media(60)}) == 160
     totals.last(2, media(75))
-    assert packets(totals.now({})) == 175
-    assert packets(totals.now({})) == 175
-    assert packets(totals.now({3: media(1)})) == 176
+    assert now({}) == 175
+    assert now({}) == 175
+    assert now({3: media(1)}) == 176
 
 
 @pytest.mark.parametrize("said", [{"caller": 1}, {"caller": {}, "agent": {}}, {"caller": None, "agent": None}])
 def test_a_worker_that_says_nonsense_is_left_out(said: dict[str, Any]) -> None:
     totals = MediaTotals()
-    assert packets(totals.now({1: media(100), 2: said})) == 100
-    assert packets(totals.now({2: said, 1: media(100)})) == 100
+    totals.see({1: media(100), 2: said})
+    assert packets(total(totals.parts())) == 100
+    totals.see({1: media(100)})
+    assert packets(total(totals.parts())) == 100
 
 
 def test_histograms_of_other_bounds_are_not_added() -> None:

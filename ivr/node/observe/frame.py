@@ -12,7 +12,7 @@ QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
 def frame(snapshot: Snapshot, problems: list[str], before: Snapshot | None = None) -> dict[str, Any]:
-    """Latencies are those since `before`, or since the ledger's start when it is None. Times in seconds."""
+    """Latencies are those since `before`, or since the ledger's start when nothing happened. Times in seconds."""
     pool = snapshot.pool
     return {
         "at": snapshot.at,
@@ -57,7 +57,8 @@ def _quantiles(ledger: Mapping[str, Any], earlier: Mapping[str, Any] | None, nam
     histogram = Histogram.of(ledger["histograms"][name])
     if earlier is not None:
         old = Histogram.of(earlier["histograms"][name])
-        histogram.counts = [now - then for now, then in zip(histogram.counts, old.counts, strict=True)]
+        if sum(histogram.counts) > sum(old.counts):
+            histogram.counts = [now - then for now, then in zip(histogram.counts, old.counts, strict=True)]
     return {label: quantile(histogram, share) for label, share in QUANTILES.items()}
 
 

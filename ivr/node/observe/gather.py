@@ -20,7 +20,7 @@ from ivr.node import archive
 from ivr.node.edge.control import EdgeControl, EdgeStatus
 from ivr.node.edge.rpc import EdgeRefused
 from ivr.node.observe.snapshot import Snapshot
-from ivr.node.observe.totals import MediaTotals
+from ivr.node.observe.totals import MediaTotals, total
 from ivr.node.settings import Settings
 from ivr.vault.errors import VaultError
 
@@ -72,14 +72,14 @@ class Gatherer:
         if self._edge is not None:
             self._edge.close()
 
-    def note_media(self) -> Mapping[str, Any]:
+    def note_media(self) -> None:
         """Takes in what workers counted, so that those that end until the next question are not forgotten."""
-        return self._take_media(self._pool())
+        self._see_media(self._pool())
 
-    def _take_media(self, pool: Mapping[str, Any] | str) -> Mapping[str, Any]:
+    def _see_media(self, pool: Mapping[str, Any] | str) -> None:
         workers = [] if isinstance(pool, str) else pool["workers"]
         there = [one for one in workers if one["pid"] and one["state"] != "gone"]
-        return self._media.now({int(one["pid"]): one["stats"].get("media", {}) for one in there})
+        self._media.see({int(one["pid"]): one["stats"].get("media", {}) for one in there})
 
     def worker_gone(self, pid: int, stats: Mapping[str, Any]) -> None:
         """A worker has ended; `stats` are its last."""
@@ -91,6 +91,7 @@ class Gatherer:
             self._ask_ledger(), self._ask_edge(), self._ask_disk()
         )
         pool = self._pool()
+        self._see_media(pool)
         return Snapshot(
             at=time.time(),
             version=__version__,
@@ -106,7 +107,8 @@ class Gatherer:
             wants_archive=self._settings.storage.archive is not None,
             archive=stored[0],
             archive_error=stored[1],
-            media=self._take_media(pool),
+            # In a thread, as it grows with the pool: a dead worker's slot is not to wait for it.
+            media=await asyncio.to_thread(total, self._media.parts()),
             free_bytes=_free(self._settings.storage.recordings),
             certificate_until=until,
             alarms=self._alarms(),

@@ -48,10 +48,6 @@ def _by(field: str, values: Iterable[str]) -> Callable[[Snapshot], Iterable[Samp
     return read
 
 
-def _lags(snapshot: Snapshot) -> list[float]:
-    return [float(lag) for worker in snapshot.workers for lag in worker.get("stats", {}).get("lag_s", [])]
-
-
 def _packets(kind: str) -> Callable[[Snapshot], Iterable[Sample]]:
     def read(snapshot: Snapshot) -> Iterable[Sample]:
         for side in SIDES:
@@ -110,7 +106,7 @@ POOL: tuple[Metric, ...] = (
     gauge(
         "assent_recording_lag_seconds",
         "Audio of the running recording that is furthest behind: heard and not sealed yet. Up to 2 is normal.",
-        lambda snapshot: [((), max(_lags(snapshot), default=0.0))] if snapshot.pool is not None else [],
+        lambda snapshot: [((), max(snapshot.lags, default=0.0))] if snapshot.pool is not None else [],
     ),
     counter("assent_media_packets_received_total", "RTP packets of legs that ended.", _packets("received"), ("side",)),
     counter("assent_media_packets_lost_total", "RTP packets that never came.", _packets("lost"), ("side",)),

@@ -37,7 +37,7 @@ def _ledger(snapshot: Snapshot, interval_s: float) -> Iterator[str]:
 
 
 def _recording(snapshot: Snapshot, min_free: int) -> Iterator[str]:
-    lag = max((float(lag) for worker in snapshot.workers for lag in worker["stats"].get("lag_s", [])), default=0.0)
+    lag = max(snapshot.lags, default=0.0)
     if lag > LAG_S:
         yield f"recording: {lag:.1f} s of audio are not sealed; is the disk slow?"
     free = snapshot.free_bytes

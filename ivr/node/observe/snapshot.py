@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How a node stands at one moment, from all its parts. What could not be had is None, with the reason beside it."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ivr.node.archive import ArchiveStatus
 from ivr.node.edge.control import EdgeStatus
+
+LONGEST = 100
+_WORDS = ("call", "edge", "flow", "state", "recorded", "reason")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +46,30 @@ class Snapshot:
 
     @property
     def calls(self) -> list[Mapping[str, Any]]:
-        """The calls that are up (CallStatus), each with the `worker` that has it."""
+        """The calls that are up (CallStatus), each with the `worker` that has it; those that make sense."""
         return [
             {**call, "worker": worker["name"]}
             for worker in self.workers
-            for call in worker.get("stats", {}).get("calls", [])
+            for call in _listed(worker, "calls")
+            if _is_status(call)
         ]
+
+    @property
+    def lags(self) -> list[float]:
+        """Unsealed audio of every running recording, in seconds."""
+        found = (lag for worker in self.workers for lag in _listed(worker, "lag_s"))
+        return [float(lag) for lag in found if isinstance(lag, int | float) and math.isfinite(lag)]
+
+
+def _listed(worker: Mapping[str, Any], name: str) -> list[Any]:
+    found = worker["stats"].get(name, [])
+    return found if isinstance(found, list) else []
+
+
+def _is_status(call: object) -> bool:
+    """A worker parses what strangers send: what one says is shown only in the form that a sound one gives it."""
+    if not isinstance(call, dict) or not isinstance(call.get("since"), int | float):
+        return False
+    parties = call.get("parties")
+    words = [call.get(name) for name in _WORDS] + (parties if isinstance(parties, list) else [None])
+    return all(isinstance(word, str) and len(word) <= LONGEST and word.isprintable() for word in words)

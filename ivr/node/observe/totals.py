@@ -2,10 +2,11 @@
 """Media counters of all workers together. A worker that ends takes nothing with it: sums never fall."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import reduce
 from typing import Any
 
-from ivr.calls.mediatally import SIDES
+from ivr.calls.mediatally import SIDES, MediaTally
 from ivr.histogram import Histogram
 
 log = logging.getLogger(__name__)
@@ -17,7 +18,7 @@ class MediaTotals:
     """Owned by the manager's loop. Workers are told apart by process id: a slot has many workers in its time."""
 
     def __init__(self) -> None:
-        self._gone: Media | None = None
+        self._gone = MediaTally().as_json()
         self._live: dict[int, Media] = {}
 
     def last(self, pid: int, media: Media) -> None:
@@ -25,20 +26,23 @@ class MediaTotals:
         if media:
             self._live[pid] = media
 
-    def now(self, workers: Mapping[int, Media]) -> Media:
-        """What all that ever were counted; `workers` are those that there are, by process id."""
+    def see(self, workers: Mapping[int, Media]) -> None:
+        """Those that there are, by process id. What others counted is kept."""
         for pid in self._live.keys() - workers.keys():
             self._gone = _sum(self._gone, self._live.pop(pid))
         self._live.update({pid: media for pid, media in workers.items() if media})
-        total = self._gone
-        for media in self._live.values():
-            total = _sum(total, media)
-        return total or {}
+
+    def parts(self) -> list[Media]:
+        """What is to be summed up. Nothing in it changes any more, so another thread may do it."""
+        return [self._gone, *self._live.values()]
 
 
-def _sum(one: Media | None, two: Media) -> Media:
-    if one is None:
-        return two
+def total(parts: Sequence[Media]) -> Media:
+    """All together. Takes some 40 µs for each part."""
+    return reduce(_sum, parts, MediaTally().as_json())
+
+
+def _sum(one: Media, two: Media) -> Media:
     try:
         return {side: _side(one[side], two[side]) for side in SIDES}
     except (KeyError, TypeError, ValueError) as error:
