@@ -113,8 +113,13 @@ def _trunk_sets(plan: EdgePlan) -> Iterator[str]:
 
 def _lost(plan: EdgePlan) -> Iterator[str]:
     for place in plan.places:
-        heard = f"$sht(heard=>{place.address}:{place.port})"
-        yield f'\tif ({heard} == $null) dlg_set_timeout_by_profile("wrk", "{place.uri}", "1");'
+        heard, lost = (f"$sht({table}=>{place.address}:{place.port})" for table in ("heard", "lost"))
+        yield f"\tif ({heard} != $null) {lost} = $null;"
+        # Once a loss: a timer that is set again while a dialog ends makes Kamailio count its references wrong.
+        yield f"\telse if ({lost} == $null) {{"
+        yield f"\t\t{lost} = 1;"
+        yield f'\t\tdlg_set_timeout_by_profile("wrk", "{place.uri}", "1");'
+        yield "\t}"
 
 
 def _limits(plan: EdgePlan) -> Iterator[str]:
