@@ -2,11 +2,12 @@
 """Recordings in a folder that machines share; and what the archiver, the vault and the ledger make of both places."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ from ivr.vault.open import OpenRecording
 from ivr.vault.remote_folder import MARK
 from ivr.vault.sealing import load_identities
 from ivr.vault.segments import segment_name
-from ivr.vault.spool import Spool
+from ivr.vault.spool import Pack, Spool
 from ivr.vault.store import RecordingStore
 from ivr.vault.writer import RecordingWriter
 from rights_kit import RATE, Server
@@ -93,6 +94,21 @@ def test_what_comes_back_changed_is_not_removed_here(
     monkeypatch.undo()
     assert work.round(time.time() + 10).error is None
     assert (local(node), archived(node)) == ([], before)
+
+
+def test_what_was_only_meant_to_be_sent_is_not_removed_here(node: Server) -> None:
+    """A killed archiver's intent, of a pack that cannot be made again as it was, while the recording goes on."""
+    call = node.call(seconds=4)
+    before, now = hashes(node), time.time()
+    settled(node)
+    facts = vault_of(node.settings).inventory(call.id, call.recording)
+    os.utime(local(node)[-1], (now, now))
+    meant = (*facts[:-2], replace(facts[-2], sha256="00" * 32))
+    spool = Spool(node.folder / "data/archive")
+    spool.save(call.id, call.recording, [Pack("000000-000001.tar", "00" * 32, 10, 0, meant)])
+    assert len(facts) >= 3
+    assert mover(node, settle_s=60).round(now).packs == 0
+    assert hashes(node) == before
 
 
 def test_moved_segments_may_stay_for_a_while(node: Server) -> None:
