@@ -77,7 +77,17 @@ def _build(building: Path, folder: Path, origin: str, database: Postgres | None)
     if database is not None:
         _name_database(building / FILE, database)
     shutil.copytree(examples / "flows", building / "flows")
-    for name in ("keys", "data", "data/recordings", "data/keystore", "data/subjects", "cache", "cache/prompts", "run"):
+    for name in (
+        "keys",
+        "data",
+        "data/recordings",
+        "data/keystore",
+        "data/subjects",
+        "cache",
+        "cache/prompts",
+        "run",
+        "run/pool",
+    ):
         (building / name).mkdir(mode=0o700)
     key = create_keys(building / "keys", origin)
     recipient = _officer(building / "keys")

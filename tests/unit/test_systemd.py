@@ -20,7 +20,7 @@ from ivr.node.settings import Settings
 from ivr.packaged import packaged
 
 UNITS = Path(__file__).parents[2] / "systemd"
-SERVICES = ("ivr-ledger.service", "ivr-worker@.service", "ivr-retention.service", "ivr-archive.service")
+SERVICES = ("ivr-ledger.service", "ivr-pool.service", "ivr-retention.service", "ivr-archive.service")
 SERVICES += ("ivr-watch.service", "ivr-anchor.service", "ivr-edge.service")
 TIMERS = ("ivr-retention.timer", "ivr-watch.timer", "ivr-anchor.timer")
 HOME = "/var/lib/ivr"
@@ -67,7 +67,6 @@ def test_systemd_finds_nothing_wrong_in_the_units(tmp_path: Path) -> None:
         (tmp_path / unit.name).write_text(text)
     names = [*SERVICES, *TIMERS, "ivr.target"]
     files = [str(tmp_path / name.replace("@.", "@1.")) for name in names]
-    shutil.copy(tmp_path / "ivr-worker@.service", tmp_path / "ivr-worker@1.service")
     done = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", *files],
         capture_output=True,
@@ -98,7 +97,7 @@ def test_every_command_line_is_one_that_ivr_has(unit: str, tmp_path: Path) -> No
 
 
 def test_no_audio_reaches_a_disk_by_way_of_the_system() -> None:
-    worker = settings_of("ivr-worker@.service")
+    worker = settings_of("ivr-pool.service")
     assert worker["MemorySwapMax"] == ["0"]
     for unit in SERVICES:
         assert settings_of(unit)["LimitCORE"] == ["0"]
@@ -107,10 +106,10 @@ def test_no_audio_reaches_a_disk_by_way_of_the_system() -> None:
 
 def test_running_calls_may_finish() -> None:
     drain = Settings.load(packaged("config")).limits.drain_timeout.ms / 1000
-    assert seconds(settings_of("ivr-worker@.service")["TimeoutStopSec"][0]) > drain + 20
+    assert seconds(settings_of("ivr-pool.service")["TimeoutStopSec"][0]) > drain + 20
 
 
-@pytest.mark.parametrize("unit", ["ivr-ledger.service", "ivr-worker@.service"])
+@pytest.mark.parametrize("unit", ["ivr-ledger.service", "ivr-pool.service"])
 def test_processes_that_serve_say_ready_and_are_watched(unit: str) -> None:
     found = settings_of(unit)
     assert found["Type"] == ["notify"]
@@ -119,7 +118,7 @@ def test_processes_that_serve_say_ready_and_are_watched(unit: str) -> None:
 
 
 def test_the_worker_starts_with_rendered_prompts_and_outlives_its_ledger() -> None:
-    worker = settings_of("ivr-worker@.service")
+    worker = settings_of("ivr-pool.service")
     assert "prompts render" in worker["ExecStartPre"][0]
     assert "ivr-ledger.service" in worker["Wants"][0]
     assert "ivr-ledger.service" in worker["After"][0]
@@ -127,11 +126,18 @@ def test_the_worker_starts_with_rendered_prompts_and_outlives_its_ledger() -> No
     assert "BindsTo" not in worker
 
 
+def test_workers_outlive_their_manager_and_are_renewed_by_a_reload() -> None:
+    pool = settings_of("ivr-pool.service")
+    # A manager that is killed leaves workers with calls behind, and the next one starts at once beside them.
+    assert pool["KillMode"] == ["process"]
+    assert pool["ExecReload"] == ["/bin/kill -HUP $MAINPID"]
+
+
 # -- who may touch what ----------------------------------------------------------------------------------------------
 
 
 def test_ledger_and_worker_are_different_users_with_one_primary_group() -> None:
-    ledger, worker = settings_of("ivr-ledger.service"), settings_of("ivr-worker@.service")
+    ledger, worker = settings_of("ivr-ledger.service"), settings_of("ivr-pool.service")
     assert ledger["User"] != worker["User"]
     # The ledger lets in its own primary group; the kernel tells it no other of a peer.
     assert ledger["Group"] == worker["Group"] == ["ivr"]
@@ -235,7 +241,7 @@ def test_every_path_of_a_unit_is_one_that_init_makes(tmp_path: Path) -> None:
 
 
 def test_the_worker_cannot_even_see_what_it_may_not_read() -> None:
-    hidden = " ".join(settings_of("ivr-worker@.service")["InaccessiblePaths"]).replace("-/", "/").split()
+    hidden = " ".join(settings_of("ivr-pool.service")["InaccessiblePaths"]).replace("-/", "/").split()
     for name in ("keys/ledger.key", "keys/pseudonym.key", "keys/officer.age", "data/log.sqlite", "data/subjects"):
         assert f"{HOME}/{name}" in hidden
 
