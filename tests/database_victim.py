@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Forks processes that change a database's tables and end before the n-th statement, as in a power cut.
 
-`python -m database_victim`: one JSON array a line on stdin, [n, "upgrade" | "create" | "copy", place, target]; stdout has
-the signal that ended the process, 0 for none, and its status when that is not 0.
+`python -m database_victim`: one JSON array a line on stdin: [n, "upgrade" | "create" | "copy", place, target]. Out
+comes the signal that ended the process, 0 for none, or its status.
 """
 
 import json

@@ -4,6 +4,7 @@
 import asyncio
 import signal
 import threading
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -234,8 +235,8 @@ def test_an_auditor_reads_with_a_role_that_cannot_write(postgres: Base, cluster:
     assert seen.report().events == 5
     with pytest.raises(psycopg.errors.InsufficientPrivilege), psycopg.connect(seen.place.conninfo) as db:  # type: ignore[union-attr]
         db.execute(f"DELETE FROM {schema}.disclosures")
-    with pytest.raises(LedgerFatal):
-        seen.append([received()])
+    with closing(seen.open()) as log, pytest.raises(LedgerFatal, match="permission denied"):
+        log.append([received()])
 
 
 def test_text_is_in_the_order_of_its_bytes_whatever_the_servers_language(base: Base) -> None:
