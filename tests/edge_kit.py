@@ -246,21 +246,21 @@ class Ua:
         lines += [f"CSeq: {dialog.cseq} {method}", f"Contact: <sip:ua@{self.at}{self._transport()}>", *more]
         return _text(lines, body)
 
-    def final(self, dialog: Dialog, within: float = 10) -> Sip:
-        """The final answer to the INVITE, acknowledged; after a 200 the dialog is up."""
+    def final(self, dialog: Dialog, within: float = 10, *, strict: bool = True) -> Sip:
+        """The final answer to the INVITE, acknowledged; after a 200 the dialog is up. `strict`: with its routes."""
         answer = self.wait(lambda m: m.call == dialog.call and m.status >= 200 and m.method == "INVITE", within)
         dialog.theirs = answer.get("To")
         if answer.status == 200:
             dialog.target = answer.get("Contact").strip("<>").partition(">")[0]
-            dialog.routes = list(reversed(answer.all("Record-Route")))
+            dialog.routes = list(reversed(answer.all("Record-Route"))) if strict else []
             dialog.branch = token()
         self.send(self._request(dialog, "ACK"))
         return answer
 
-    def call(self, uri: str, **how: Any) -> tuple[Dialog, Sip]:
+    def call(self, uri: str, *, strict: bool = True, **how: Any) -> tuple[Dialog, Sip]:
         """Dials and waits for the final answer."""
         dialog = self.invite(uri, **how)
-        return dialog, self.final(dialog)
+        return dialog, self.final(dialog, strict=strict)
 
     def request(self, dialog: Dialog, method: str, within: float = 8, **how: Any) -> Sip:
         """A request in the dialog and its final answer."""

@@ -62,6 +62,17 @@ def test_the_worker_hangs_up_through_the_edge(edge: EdgeServer, stack: ExitStack
     caller.wait_request("BYE", dialog.call)
 
 
+def test_a_caller_that_knows_nothing_of_routes_can_end_its_call(edge: EdgeServer, stack: ExitStack) -> None:
+    (worker,) = workers(edge, stack, 200)
+    caller = stack.enter_context(Ua(edge.public))
+    dialog, _ = caller.call("400", strict=False)
+    worker.wait_request("ACK", dialog.call)
+    assert dialog.routes == []
+    assert caller.request(dialog, "BYE").status == 200
+    worker.wait_request("BYE", dialog.call)
+    edge.wait_status(lambda status: status.of("w0").calls == 0)
+
+
 def test_calls_go_to_the_least_loaded_and_never_more_than_two_to_one(edge: EdgeServer, stack: ExitStack) -> None:
     made = workers(edge, stack, 200, 200, 200)
     callers = [stack.enter_context(Ua(edge.public)) for _ in range(8)]

@@ -84,6 +84,7 @@ class EdgeControl:
         if self._front:
             await self._undrain(name)
         await self._set(name, "ap" if self._front else "a")
+        await self._told()
 
     async def drain(self, name: str) -> None:
         """No new calls; those that are up go on."""
