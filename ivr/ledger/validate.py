@@ -39,6 +39,7 @@ TOOL_ONLY = frozenset({*GRANTS, "retention.applied"}) & TYPES.keys()
 # Written together with the erasure that they tell of, never on their own.
 ERASES = frozenset({"subject.erased", "retention.applied"})
 MAX_FIELDS = 2000
+MAX_ID = 128
 _INDEXED = frozenset({"reference"})
 
 
@@ -78,8 +79,8 @@ def entry_of(message: Mapping[str, Any], *, own: bool = False) -> Entry:
     if type(at_ms) is not int or at_ms < 0:
         raise LedgerRefused(INVALID, f"{kind}: at_ms is {at_ms!r}, not whole milliseconds since the call was received")
     recording = data.get("recording")
-    # It stands in a column as well, which the auditor compares with the signed event.
-    if recording is not None and not _is_text(recording):
+    # It stands in an indexed column as well, which the auditor compares with the signed event.
+    if recording is not None and not (_is_text(recording) and len(recording) <= MAX_ID and recording.isprintable()):
         raise LedgerRefused(INVALID, f"{kind}: recording is {recording!r}, not an id")
     index = message.get("index") or {}
     if not isinstance(index, dict) or not index.keys() <= _INDEXED or not all(_is_text(v) for v in index.values()):

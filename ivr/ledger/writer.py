@@ -79,7 +79,11 @@ class GroupWriter:
             return True
         if self.failed.done():
             return False
-        ack = self._log.find(event_id)
+        try:
+            ack = self._log.find(event_id)
+        except LedgerFatal as error:
+            self.fail(error)
+            return False
         if ack is not None:
             reply(ack, None)
         return ack is not None
