@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from prometheus_client.parser import text_string_to_metric_families
 
 from demo.server import free_port
 from ivr.audit.watch import Alarm
+from ivr.cli import main
 from ivr.histogram import Histogram
 from ivr.ledger.log import Entry
 from ivr.node.initialise import initialise
@@ -276,7 +278,7 @@ def test_an_endpoint_ends_when_it_is_told_to(settings: Settings, caplog: pytest.
 
 def test_log_and_files_are_looked_at_by_a_process_of_its_own(settings: Settings) -> None:
     async def run() -> str:
-        watch = AlarmWatch(settings.folder, 60.0)
+        watch = AlarmWatch(settings.folder, 60.0, settings.storage.database, settings.folder / "none")
         watch.start()
         await until(lambda: bool(watch.text), "the first look", 60)
         await watch.stop()
@@ -289,10 +291,27 @@ def test_log_and_files_are_looked_at_by_a_process_of_its_own(settings: Settings)
 
 def test_a_look_that_fails_is_told_and_not_shown_as_well(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async def run() -> str:
-        watch = AlarmWatch(tmp_path, 60.0)
+        watch = AlarmWatch(tmp_path, 60.0, "an address", tmp_path / "none")
         watch.start()
         await until(lambda: "were not looked at" in caplog.text, "the line", 60)
         await watch.stop()
         return watch.text
 
     assert asyncio.run(run()) == ""
+
+
+def test_a_pool_that_may_not_read_the_log_serves_what_the_timer_found(settings: Settings) -> None:
+    left = settings.folder / "run" / "watch.prom"
+    done = CliRunner().invoke(main, ["log", "watch", "--once", "--gauges", str(left), "--config", str(settings.folder)])
+    assert done.exit_code == 0, done.output
+    assert left.stat().st_mode & 0o777 == 0o640
+
+    async def run() -> str:
+        watch = AlarmWatch(settings.folder, 60.0, settings.folder / "not-there", left)
+        watch.start()
+        text = watch.text
+        await watch.stop()
+        return text
+
+    text = asyncio.run(run())
+    assert served(snapshot(alarms=text))["assent_alarms", (str(Alarm.NO_PERMIT),)] == 0

@@ -3,6 +3,7 @@
 
 import asyncio
 import logging
+import os
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -15,13 +16,26 @@ LONGEST_S = 600.0
 
 
 class AlarmWatch:
-    """`text` is what it printed last, in Prometheus's text format; empty before the first look."""
+    """`text` is what was found last, in Prometheus's text format; empty before the first look.
 
-    def __init__(self, folder: Path, interval_s: float) -> None:
+    Where the pool may not read the log, as under systemd, `ivr-watch.timer` looks and leaves what it found in `left`.
+    """
+
+    def __init__(self, folder: Path, interval_s: float, database: object, left: Path) -> None:
+        """`database`: the log's file, or its address elsewhere."""
         self._folder = folder
-        self._interval = interval_s
+        self._left = left
+        self._interval = interval_s if not isinstance(database, Path) or os.access(database, os.R_OK) else 0.0
+        self._text = ""
         self._task: asyncio.Task[None] | None = None
-        self.text = ""
+
+    @property
+    def text(self) -> str:
+        """What was found last, whoever looked."""
+        try:
+            return self._left.read_text()
+        except OSError:
+            return self._text
 
     def start(self) -> None:
         """Looks at once, then after every interval. Nothing for an interval of 0."""
@@ -38,7 +52,7 @@ class AlarmWatch:
     async def _keep_looking(self) -> None:
         while True:
             try:
-                self.text = await self._look()
+                self._text = await self._look()
             except (OSError, TimeoutError) as error:
                 log.error("log and files were not looked at for alarms: %s", error or "it took too long")
             await asyncio.sleep(self._interval)

@@ -24,6 +24,9 @@ from ivr.node.settings import Settings
 log = logging.getLogger(__name__)
 
 AGAIN_S = 10.0
+WATCHED_FILE = "watch.prom"
+"""Beside the ledger's socket: what `ivr log watch --gauges` left there."""
+
 MEDIA_S = 2.0
 """How often counters of workers are taken in; a worker sends them so often."""
 
@@ -33,7 +36,12 @@ class Observatory:
 
     def __init__(self, settings: Settings, pool: PoolStatus) -> None:
         self._settings = settings
-        self._watch = AlarmWatch(settings.folder, settings.metrics.watch_interval.seconds)
+        self._watch = AlarmWatch(
+            settings.folder,
+            settings.metrics.watch_interval.seconds,
+            settings.storage.database,
+            settings.ledger.socket.with_name(WATCHED_FILE),
+        )
         self._gatherer = Gatherer(settings, pool, alarms=lambda: self._watch.text)
         self._began = time.monotonic()
         self._runner: web.AppRunner | None = None
