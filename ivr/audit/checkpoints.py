@@ -7,6 +7,7 @@ more than anybody else.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from heapq import heappop, heappush
 
 from ivr.audit.findings import Check
 from ivr.audit.keys import Source, TrustedKeys
@@ -30,10 +31,15 @@ class _Awaited:
     note: str
     place: str
     stored: bool
+    next_follows: bool = False
+    """The next stored one is read when this one is taken."""
 
 
 class Checkpoints:
-    """All that are awaited. `count` are stored, the first `sealed` events are covered by one that holds."""
+    """Those that are awaited next: stored ones are read as the events go by, so memory does not grow with the log.
+
+    `count` are stored, the first `sealed` events are covered by one that holds.
+    """
 
     def __init__(self, source: Source, kept: Iterable[Kept], keys: TrustedKeys, note: Note) -> None:
         self._note = note
@@ -41,28 +47,53 @@ class Checkpoints:
         self._differs = False
         self.count = 0
         self.sealed = 0
-        found = [*self._stored(source), *self._outside(kept)]
-        self._awaited = sorted(found, key=lambda one: one.checkpoint.size, reverse=True)
-        self._next = self._awaited[-1].checkpoint.size if self._awaited else -1
+        self._rows = iter(source.checkpoints())
+        self._awaited: list[tuple[int, int, _Awaited]] = []
+        self._pushed = 0
+        for one in self._outside(kept):
+            self._push(one)
+        self._read_on()
 
     def meet(self, tree: Frontier) -> None:
         """Compare those of this size. Called with every size, in order."""
-        while self._next == tree.size:
-            awaited = self._awaited.pop()
-            self._next = self._awaited[-1].checkpoint.size if self._awaited else -1
+        while self._awaited and self._awaited[0][0] <= tree.size:
+            awaited = self._pop()
+            if awaited.checkpoint.size < tree.size:
+                # Its column said another size, as has been noted, and by now its events have gone by.
+                continue
             if self._signed(awaited, [self._keys.current]):
                 self._compare(awaited, tree.root())
 
     def beyond(self, size: int) -> None:
         """At the end: what is left is of a longer log."""
-        left = [one for one in reversed(self._awaited) if self._signed(one, self._keys.keys)]
-        stored = [one for one in left if one.stored]
-        for one in [*stored[-1:], *(one for one in left if not one.stored)]:
+        newest: list[_Awaited] = []
+        outside: list[_Awaited] = []
+        while self._awaited:
+            one = self._pop()
+            if one.checkpoint.size > size and self._signed(one, self._keys.keys):
+                if one.stored:
+                    newest = [one]
+                else:
+                    outside.append(one)
+        if not self.count:
+            self._note(Check.CHECKPOINT, "the log holds no checkpoint; every log has one from its creation on", None)
+        for one in [*newest, *outside]:
             what = f"the log has {size} events, {one.checkpoint.size - size} fewer than this checkpoint"
             self._note(Check.CUT, f"{what}: its end was cut off, or events were taken out", one.place)
 
-    def _stored(self, source: Source) -> Iterator[_Awaited]:
-        for row in source.checkpoints():
+    def _push(self, awaited: _Awaited) -> None:
+        self._pushed += 1
+        heappush(self._awaited, (awaited.checkpoint.size, self._pushed, awaited))
+
+    def _pop(self) -> _Awaited:
+        awaited = heappop(self._awaited)[2]
+        if awaited.next_follows:
+            self._read_on()
+        return awaited
+
+    def _read_on(self) -> None:
+        """Up to and with the next stored one whose column says the size that it has: rows come by that column."""
+        for row in self._rows:
             self.count += 1
             place = f"checkpoint {row.size}"
             checkpoint = self._read(row.note, place)
@@ -70,9 +101,10 @@ class Checkpoints:
                 continue
             if (checkpoint.size, checkpoint.root) != (row.size, row.root):
                 self._note(Check.CHECKPOINT, "the columns differ from the signed note", place)
-            yield _Awaited(checkpoint, row.note, place, stored=True)
-        if not self.count:
-            self._note(Check.CHECKPOINT, "the log holds no checkpoint; every log has one from its creation on", None)
+            in_order = checkpoint.size == row.size
+            self._push(_Awaited(checkpoint, row.note, place, stored=True, next_follows=in_order))
+            if in_order:
+                return
 
     def _outside(self, kept: Iterable[Kept]) -> Iterator[_Awaited]:
         for one in kept:

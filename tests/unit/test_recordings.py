@@ -16,6 +16,7 @@ from ivr.audit.spill import KEPT, Spill
 from ivr.audit.verify import verify_log
 from ivr.ledger.ids import uuid7
 from ivr.ledger.log import Entry
+from ivr.ledger.note import Checkpoint
 from ledger_kit import CALL, Home, make_home, permitted, received, started, stopped
 
 MANY = 300
@@ -134,3 +135,19 @@ def test_a_temporary_file_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) ->
         known.put(str(n), n)
     with pytest.raises(SourceError, match=r"temporary file.*SQLITE_TMPDIR"):
         known.put("one more", 1)
+
+
+def test_few_checkpoints_are_alive_while_many_are_verified(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ivr.audit.verify.PROGRESS_EVERY", 15)
+    for _ in range(60):
+        home.append([received(uuid7())], checkpoint=True)
+    seen: list[int] = []
+
+    def look(_done: int, _all: int) -> None:
+        seen.append(alive((Checkpoint,)))
+
+    with LogSource(home.db) as source:
+        report = verify_log(source, home.vkey, on_progress=look)
+    assert report.holds
+    assert report.checkpoints == 61
+    assert max(seen) <= 5
