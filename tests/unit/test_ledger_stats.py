@@ -13,8 +13,9 @@ from ivr.ledger.catalogue import TYPES
 from ivr.ledger.client import LedgerClient, LedgerRefused
 from ivr.ledger.errors import LedgerUnavailable
 from ivr.ledger.log import Entry
+from ivr.ledger.protocol import VERSION, Unpacker, pack
 from ivr.ledger.stats import COUNTED, MAX_SERIES, OTHER, LedgerStats
-from ledger_kit import CALL, ended, make_home, permitted, received, serving, started, until
+from ledger_kit import CALL, ended, make_home, message, permitted, received, serving, started, types, until
 
 
 def counts(stats: dict[str, Any], name: str) -> dict[tuple[str, ...], int]:
@@ -183,3 +184,37 @@ def test_the_ledger_names_a_call_by_both_its_ids(tmp_path: Path, caplog: pytest.
     asyncio.run(run())
     about = [(r.getMessage(), r.__dict__["edge"]) for r in caplog.records if r.__dict__.get("call") == CALL]
     assert about == [(f"call {CALL}: received by worker-1", "abc-1"), (f"call {CALL}: completed (caller)", "abc-1")]
+
+
+def test_what_is_sent_again_is_counted_once_and_a_new_ledger_begins_at_0(tmp_path: Path) -> None:
+    home = make_home(tmp_path)
+    first = message(received())
+
+    async def send(*messages: dict[str, Any]) -> None:
+        reader, writer = await asyncio.open_unix_connection(str(home.socket))
+        writer.write(pack({"op": "hello", "v": VERSION, "worker": "w0", "role": "worker", "live": [CALL]}))
+        for one in messages:
+            writer.write(pack(one))
+        answers: list[str] = []
+        unpacker = Unpacker()
+        while len(answers) <= len(messages):
+            answers += [answer["op"] for answer in unpacker.feed(await reader.read(65_536))]
+        writer.close()
+        await writer.wait_closed()
+        assert answers == ["welcome", *["ack"] * len(messages)]
+
+    async def run() -> list[dict[str, Any]]:
+        found = []
+        async with serving(home):
+            await send(first, {**first, "n": 2, "again": True})
+            found.append(await ask_stats(home.socket, name="metrics", within_s=5))
+        async with serving(home):
+            await send({**first, "again": True})
+            found.append(await ask_stats(home.socket, name="metrics", within_s=5))
+        return found
+
+    before, after = asyncio.run(run())
+    assert before["events"]["call.received"] == 1
+    assert "call.received" not in after["events"]
+    assert after["since"] > before["since"]
+    assert types(home).count("call.received") == 1
