@@ -40,7 +40,9 @@ def test_the_shipped_file_names_every_setting_with_its_default(tmp_path: Path) -
     text = (packaged("config") / "server.yaml").read_text()
     assert load(tmp_path, text) == load(tmp_path, "")
     shown = yaml.safe_load(
-        text.replace("# public_address: 192.0.2.10", "public_address: 192.0.2.10").replace("# folder", "folder").replace("# archive:", "archive:")
+        text.replace("# public_address: 192.0.2.10", "public_address: 192.0.2.10")
+        .replace("# folder", "folder")
+        .replace("# archive:", "archive:")
     )
     assert keys_of(Settings) == {
         (group, name) for group, names in shown.items() for name in (names if isinstance(names, dict) else [""])
