@@ -6,14 +6,14 @@ import os
 import subprocess
 import sys
 import time
+import wave
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import yaml
 
-from bench.served import KEY, TRANSCRIPT, _write_notice
-from bench.sipp import _write_voice
 from ivr.ledger.query import LogReader, ShownEvent
 from ivr.node.settings import Settings
 from netns_kit import Machine
@@ -25,6 +25,11 @@ NUMBER = "700"
 NODES = ("a", "b")
 WORKERS = 2
 CALLS = 2 * WORKERS
+
+
+# Every fact that the loader demands, in as few words as a transcript can have.
+KEY = "9"
+TRANSCRIPT = "B records this for X, one day in Y, Z may listen. Press 9 at any time: what is recorded so far is kept."
 
 
 class LabFailed(AssertionError):
@@ -208,6 +213,15 @@ class Lab:
     def calls(self, count: int, seconds: float | None) -> "list[subprocess.Popen[bytes]]":
         return [self.call(seconds) for _ in range(count)]
 
+    def gets_calls_again(self, name: str) -> None:
+        """Calls, four at a time, until this node has had some of them; none of all these fails."""
+        was = self.calls_with(name, "call.received")
+        for _ in range(8):
+            self.went_well(self.calls(4, 1))
+            if len(self.calls_with(name, "call.received") - was) > 0:
+                return
+        raise LabFailed(f"{name} gets no calls\n{self.dump(name)}\n{self.output('front')}")
+
     def _sipp(self, words: Sequence[str]) -> "subprocess.Popen[bytes]":
         phones = self.machines["phones"]
         folder = self.folder / "phones"
@@ -266,3 +280,16 @@ class Lab:
     def desk(self, *words: object) -> "subprocess.CompletedProcess[str]":
         """A command of the operator over all nodes."""
         return ivr(*words, "--all-nodes", "--config", self.folder / "desk")
+
+
+def _write_notice(file: Path) -> None:
+    """2.5 s of a tone: the transcript takes as long to say."""
+    tone = np.sin(2 * np.pi * 400 * np.arange(20_000) / 8000) * 6000
+    with wave.open(str(file), "wb") as out:
+        out.setparams((1, 2, 8000, 0, "NONE", ""))
+        out.writeframes(tone.astype("<i2").tobytes())
+
+
+def _write_voice(file: Path) -> None:
+    """4 s of mu-law that FLAC has work with."""
+    file.write_bytes(np.random.default_rng(7).integers(0, 256, 32_000).astype(np.uint8).tobytes())

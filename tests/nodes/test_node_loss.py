@@ -38,7 +38,7 @@ def test_calls_are_spread_over_both_nodes(lab: Lab) -> None:
 
 def test_a_node_is_lost_in_mid_load(lab: Lab) -> None:
     was = {name: lab.calls_with(name, "call.received") for name in NODES}
-    running = lab.calls(4, 60)
+    running = lab.calls(4, 40)
     for name in NODES:
         lab.recorded(name, 4)
     up = lab.calls_with("a", "call.received") - was["a"]
@@ -52,16 +52,15 @@ def test_a_node_is_lost_in_mid_load(lab: Lab) -> None:
     # Of the four, those of the lost node are hung up on by the front edge long before they would end; the others go on.
     until(lambda: len([phone for phone in running if phone.poll() is not None]) == 2, "two callers get BYE")
     assert len(open_calls(lab, "b")) == 2
-    assert "unexpected BYE" in lab.told() or "Unexpected" in lab.told()
+    assert lab.told().count("unexpected BYE") == 2
+    assert "CRITICAL" not in lab.output("front")
     assert sorted(phone.wait(90) for phone in running) == [0, 0, 1, 1]
 
     lab.start("a")
     lost = {str(event.call): event.data for event in lab.events("a", "call.lost")}
     until(lambda: lab.calls_with("a", "call.lost") == up, "the log says what was lost", dump=lambda: f"{lost} {up}")
     assert not lab.calls_with("a", "call.ended") & up
-    lab.went_well(lab.calls(4, 6))
-    assert len(lab.calls_with("a", "call.received") - was["a"]) == 4
-    assert len(lab.calls_with("b", "call.received") - was["b"]) == 8
+    lab.gets_calls_again("a")
 
 
 def test_a_node_that_is_cut_off_ends_its_calls_and_comes_back(lab: Lab) -> None:
@@ -79,8 +78,7 @@ def test_a_node_that_is_cut_off_ends_its_calls_and_comes_back(lab: Lab) -> None:
     until(lambda: lab.state("a") == "active", "the front edge takes it back", dump=lambda: lab.dump("a"))
     assert sorted(phone.wait(90) for phone in running) == [0, 0, 1, 1]
     assert not lab.calls_with("a", "call.lost") & up
-    lab.went_well(lab.calls(4, 1))
-    assert len(lab.calls_with("a", "call.received") - was["a"]) == 4
+    lab.gets_calls_again("a")
 
 
 def test_a_node_is_drained_without_a_call_lost(lab: Lab) -> None:
@@ -98,8 +96,7 @@ def test_a_node_is_drained_without_a_call_lost(lab: Lab) -> None:
     assert len(lab.calls_with("b", "call.received") - was["b"]) == 6
     assert lab.on("a", "undrain", "node").returncode == 0
     until(lambda: lab.state("a") == "active", "the front edge takes it back", dump=lambda: lab.dump("a"))
-    lab.went_well(lab.calls(4, 1))
-    assert len(lab.calls_with("a", "call.received") - was["a"]) == 4
+    lab.gets_calls_again("a")
 
 
 def test_the_desk_sees_all_of_it(lab: Lab) -> None:
