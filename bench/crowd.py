@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Many calls at once on a server with edge and pool."""
 
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -9,7 +10,7 @@ from typing import Self
 from bench.phones import Phones, Ring
 from bench.served import address, create
 from bench.sipp import Sipp
-from demo.server import Server, free_port
+from demo.server import Server, ServerFailed, free_port, ivr
 
 CALLS_EACH = 2
 RTP_EACH = 16
@@ -42,7 +43,7 @@ class Crowd:
             self.server = create(self._folder / "served", [self.phones.agent], settings)
             self._stack.enter_context(self.server)
             self.server.start(within=120)
-            self.server.log.wait("worker.joined", within=120, count=workers)
+            self._wait_active(workers, within=120)
         except BaseException:
             self._stack.close()
             raise
@@ -50,6 +51,20 @@ class Crowd:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._stack.close()
+
+    def _wait_active(self, workers: int, within: float) -> None:
+        """Until the edge gives calls to so many workers."""
+        deadline = time.monotonic() + within
+        while True:
+            asked = ivr("edge", "status", "--json", "--config", self.server.folder)
+            active = sum(place["state"] == "active" for place in asked.json["workers"]) if asked.status == 0 else 0
+            if active == workers:
+                return
+            if time.monotonic() > deadline:
+                raise ServerFailed(
+                    f"{active} of {workers} workers take calls after {within:g} s:\n{self.server.output}"
+                )
+            time.sleep(0.5)
 
     def ring(self, ring: Ring) -> Sipp:
         """Starts a SIPp with so many callers; a context manager."""

@@ -85,7 +85,10 @@ def ours(folder: Path, calls: int, seconds: float) -> Cost:
         first = crowd.server.log.next
         up = calls / RATE
         with crowd.ring(Ring(calls, RATE, up + SETTLE_S + seconds + 12)) as callers:
-            crowd.wait_recording(calls, first, within=up + 30)
+            try:
+                crowd.wait_recording(calls, first, within=up + 30)
+            except AssertionError as error:
+                raise AssertionError(f"not all calls were recorded: {callers.told}") from error
             time.sleep(SETTLE_S)
             cost = used(roles(crowd.server), calls, seconds)
             if not callers.finish(up + seconds + 60):
