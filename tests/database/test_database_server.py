@@ -15,7 +15,7 @@ from database_kit import Base
 from ivr.audit.source import LogSource
 from ivr.ledger.client import LedgerClient
 from ivr.ledger.database import Postgres
-from ivr.ledger.errors import LedgerConflict, LedgerFatal, LedgerMissing, LedgerUnavailable
+from ivr.ledger.errors import LedgerConflict, LedgerFatal, LedgerMissing, LedgerRefused, LedgerUnavailable
 from ivr.ledger.ids import uuid7
 from ivr.ledger.keys import load_pseudonym_key
 from ivr.ledger.log import Log
@@ -24,6 +24,9 @@ from ivr.ledger.query import LogReader
 from ivr.ledger.store import Store
 from ledger_kit import CALL, ended, joined, permitted, received, recorded_call, serving, until
 from postgres_kit import DATABASE, OWNER, Cluster, running_cluster
+
+
+SHOWN = ("synchronous_commit", "fsync", "statement_timeout")
 
 
 def sessions(base: Base) -> list[int]:
@@ -57,15 +60,17 @@ def test_logs_beside_each_other_do_not_lock_or_see_each_other(cluster: Cluster, 
 
 
 def test_commits_are_durable_whatever_the_roles_default_is(postgres: Base, cluster: Cluster) -> None:
-    cluster.admin(f"ALTER ROLE {OWNER} SET synchronous_commit = off", f"ALTER ROLE {OWNER} SET statement_timeout = 1")
+    cluster.admin(
+        f"ALTER ROLE {OWNER} SET synchronous_commit = off", f"ALTER ROLE {OWNER} SET statement_timeout = 5000"
+    )
     try:
         store = Store.open(postgres.place)
         with store._engines.writing() as connection:
-            shown = [connection.exec_driver_sql(f"SHOW {name}").scalar() for name in ("synchronous_commit", "fsync")]
+            shown = [connection.exec_driver_sql(f"SHOW {name}").scalar() for name in SHOWN]
         store.close()
     finally:
         cluster.admin(f"ALTER ROLE {OWNER} RESET ALL")
-    assert shown == ["on", "on"]
+    assert shown == ["on", "on", "0"]
 
 
 def test_a_server_that_does_not_sync_is_refused(tmp_path: Path) -> None:
@@ -128,6 +133,23 @@ def test_a_session_that_the_server_ends_ends_an_idle_ledger(postgres: Base) -> N
     with pytest.raises(LedgerFatal, match="closed the connection"):
         asyncio.run(test())
     postgres.append([received()])
+    assert postgres.verify() == []
+
+
+@pytest.mark.parametrize("recording", ["a\x00b", "x" * 4000])
+def test_what_the_database_cannot_hold_is_refused_and_does_not_end_the_ledger(postgres: Base, recording: str) -> None:
+    async def test() -> None:
+        async with serving(postgres):
+            client = await LedgerClient.connect(postgres.socket, "w")
+            one, other = received(), permitted(recording=recording)
+            await client.append(one.type, call=one.call, data=one.data, personal=one.personal)
+            with pytest.raises(LedgerRefused, match="not an id"):
+                await client.append(other.type, call=other.call, data=other.data)
+            last = ended()
+            await client.append(last.type, call=last.call, data=last.data)
+            await client.close()
+
+    asyncio.run(test())
     assert postgres.verify() == []
 
 
