@@ -25,7 +25,6 @@ from ivr.ledger.store import Store
 from ledger_kit import CALL, ended, joined, permitted, received, recorded_call, serving, until
 from postgres_kit import DATABASE, OWNER, Cluster, running_cluster
 
-
 SHOWN = ("synchronous_commit", "fsync", "statement_timeout")
 
 
