@@ -86,6 +86,8 @@ class LogSource:
 
     def __exit__(self, *_: object) -> None:
         self._db.close()
+        if self._opener is not None:
+            self._opener.close()  # it was given away
 
     @cached_property
     def events(self) -> int:

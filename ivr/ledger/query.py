@@ -74,6 +74,7 @@ class LogReader:
     def __init__(self, place: Database, opener: FieldOpener | None = None) -> None:
         """Without `opener`, sealed personal fields count as erased. Raises LedgerMissing."""
         self._open = opener.open if opener else _plain
+        self._opener = opener
         self._place = place
         if isinstance(place, Path) and not place.is_file():
             raise LedgerMissing(f"the log {place} is not there; it is made once with: ivr init DIR")
@@ -86,7 +87,10 @@ class LogReader:
         return self
 
     def __exit__(self, *_: object) -> None:
+        """The opener is closed as well: it was given away."""
         self._db.close()
+        if self._opener is not None:
+            self._opener.close()
 
     def events(self, call: str | None = None, *, since: int = 0) -> Iterator[ShownEvent]:
         """All events, or those of one call, from `since` on, in order. Raises EventError for one that is no event."""

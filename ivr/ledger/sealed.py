@@ -91,7 +91,10 @@ class _Slots:
             self._dirty = False
 
     def close(self) -> None:
-        os.close(self._file)
+        """Harmless when it is closed already."""
+        file, self._file = self._file, -1
+        if file >= 0:
+            os.close(file)
 
     def _label(self, slot: int) -> bytes:
         return f"{self.path.name}:{slot}".encode()
