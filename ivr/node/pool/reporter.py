@@ -19,8 +19,14 @@ from ivr.node.worker import Worker
 log = logging.getLogger(__name__)
 
 BEAT_S = 0.5
+IDLE_BEAT_S = 1.0
+"""Without a call: waking up is what an idle worker costs."""
+
 FULL_EVERY = 4
 """Memory and statistics are in each so many-th beat: they cost more than the rest of it."""
+
+IDLE_EVERY = 10
+"""And in each so many-th when no call has changed them."""
 
 _PAGE = resource.getpagesize()
 
@@ -33,6 +39,8 @@ class Reporter:
         self._stop = stop
         self._loop = asyncio.get_running_loop()
         self._count = 0
+        self._told = -1
+        """Calls served when memory and statistics were last sent and no call was up; below 0 before that."""
         self._memory = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
         self._channel = Channel(sock, self._command, self._orphaned)
         self._soon: asyncio.Handle | None = None
@@ -47,9 +55,12 @@ class Reporter:
         self._beat()
 
     def _beat(self) -> None:
-        self._timer = self._loop.call_later(BEAT_S, self._beat)
-        self._send(full=self._count % FULL_EVERY == 0)
+        worker = self._worker
+        idle = not worker.live_calls()
+        self._timer = self._loop.call_later(IDLE_BEAT_S if idle else BEAT_S, self._beat)
+        every = IDLE_EVERY if idle and worker.served == self._told else FULL_EVERY
         self._count += 1
+        self._send(full=self._count % every == 0 or self._told < 0)
 
     def changed(self) -> None:
         """A call came or went: the manager is told in this turn of the loop and not only with the next beat."""
@@ -58,7 +69,7 @@ class Reporter:
 
     def _send_change(self) -> None:
         self._soon = None
-        self._send(full=False)
+        self._send(full=not self._worker.live_calls())
 
     def _send(self, *, full: bool) -> None:
         worker = self._worker
@@ -70,6 +81,7 @@ class Reporter:
             "stalled": round(worker.endpoint.stalled_s(), 3),
         }
         if full:
+            self._told = 0 if message["calls"] else worker.served
             message["rss"] = int(os.pread(self._memory, 100, 0).split()[1]) * _PAGE
             message["stats"] = worker.stats()
         self._channel.send(message)
