@@ -131,7 +131,7 @@ class Server:
             merged[group] = {**(merged.get(group) or {}), **values}
         file.write_text(yaml.safe_dump(merged, sort_keys=False))
 
-    def start(self, within: float = 40) -> Self:
+    def start(self, within: float = 90) -> Self:
         """`ivr serve`; returns when the worker has joined the log and answers SIP."""
         joined = len([e for e in self.log.poll() or self.log.events if e.type == "worker.joined"])
         with self._output.open("ab") as out:
