@@ -13,7 +13,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from bench import capacity, evidence, latency, load, replay_speed, sipp, withdraw
+from bench import capacity, evidence, latency, load, pool, replay_speed, sipp, withdraw
 from bench.figures import Against, Figure, Verdict
 from bench.machine import Busy, describe
 from bench.phone import Agent
@@ -34,16 +34,42 @@ class Size:
     append: float
     audits: int
     most: float
+    deaths: int
+    idle: float
     capacity: capacity.Plan
 
 
 _CROWDS = capacity.Plan(sizes=(10, 100, 250), hold=20, short_rate=60, short_seconds=60)
 _FEW = capacity.Plan(sizes=(4, 10), hold=5, short_rate=5, short_seconds=5)
 
-FULL = Size(calls=100, opt_outs=60, withdrawals=24, rounds=2, bridged=20, append=5, audits=3, most=45, capacity=_CROWDS)
-QUICK = Size(calls=10, opt_outs=6, withdrawals=4, rounds=1, bridged=8, append=1, audits=1, most=20, capacity=_FEW)
+FULL = Size(
+    calls=100,
+    opt_outs=60,
+    withdrawals=24,
+    rounds=2,
+    bridged=20,
+    append=5,
+    audits=3,
+    most=45,
+    deaths=10,
+    idle=30,
+    capacity=_CROWDS,
+)
+QUICK = Size(
+    calls=10,
+    opt_outs=6,
+    withdrawals=4,
+    rounds=1,
+    bridged=8,
+    append=1,
+    audits=1,
+    most=20,
+    deaths=2,
+    idle=5,
+    capacity=_FEW,
+)
 
-PARTS = ("cost", "latency", "evidence", "capacity")
+PARTS = ("cost", "latency", "evidence", "pool", "capacity")
 
 
 def run(folder: Path, size: Size, parts: tuple[str, ...]) -> Iterator[Figure]:
@@ -52,6 +78,8 @@ def run(folder: Path, size: Size, parts: tuple[str, ...]) -> Iterator[Figure]:
         yield from load.measure(folder / "cost", size.rounds, size.bridged)
     if "latency" in parts or "evidence" in parts:
         yield from _wire(folder, size, parts)
+    if "pool" in parts:
+        yield from pool.measure(folder / "pool", size.deaths, size.idle)
     if "capacity" in parts:
         yield from capacity.measure(folder / "capacity", size.capacity)
 

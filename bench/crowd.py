@@ -2,6 +2,7 @@
 """Many calls at once on a server with edge and pool."""
 
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -24,8 +25,9 @@ class Crowd:
     All workers are started beforehand: what is measured is calls, not the growth of the pool.
     """
 
-    def __init__(self, folder: Path, most: int) -> None:
+    def __init__(self, folder: Path, most: int, settings: Mapping[str, Mapping[str, object]] | None = None) -> None:
         self._folder = folder
+        self._settings = settings or {}
         self._stack = ExitStack()
         self._most = most
         self.phones: Phones
@@ -38,6 +40,7 @@ class Crowd:
             settings = {
                 "pool": {"max": workers, "min_spare": workers, "sip_port": free_port(50_000, 52_000, workers)},
                 "media": {"port": free_port(10_000, 19_000), "port_range": RTP_EACH * workers},
+                **self._settings,
                 "edge": {"inside": {"address": "127.0.0.1", "port": free_port(53_000, 54_000)}},
             }
             self.server = create(self._folder / "served", [self.phones.agent], settings)

@@ -26,6 +26,7 @@ class Caller:
         self._number = ""
         self._to = ""
         self._target = ""
+        self._routes: dict[str, str] = {}
         self.line = Line(voice)
         self.invited_at = 0
         self.answered_at = 0
@@ -42,7 +43,9 @@ class Caller:
         self.answered_at = at
         self._to = answer.headers["to"]
         self._target = answer.headers["contact"].strip("<>").partition(">")[0]
-        self._request("ACK", 1)
+        if routes := answer.headers.get("record-route"):
+            self._routes = {"Route": ", ".join(reversed(routes.split(", ")))}
+        self._request("ACK", 1, more=self._routes)
         self.line.start(answer.media)
         return self
 
@@ -75,14 +78,31 @@ class Caller:
                 return datagram.at, message
         raise CallFailed(f"no answer to {method} of {self._number} within {within:g} s")
 
+    def wait_bye(self, within: float) -> int:
+        """Answers the server's BYE; when it came. Raises CallFailed."""
+        deadline = now() + int(within * 1e9)
+        while (left := deadline - now()) > 0:
+            datagram = self._wire.receive(left / 1e9)
+            if datagram is None:
+                break
+            message = parse(datagram.data)
+            if not message.status and message.method == "BYE":
+                self._wire.send(response(message, "200 OK", "sip:bench@127.0.0.1", self._tag), self._server)
+                return datagram.at
+        raise CallFailed(f"no BYE within {within:g} s")
+
+    def close(self) -> None:
+        """Lets everything go without a word."""
+        self.line.close()
+        self._wire.close()
+
     def hangup(self) -> None:
         """BYE, and its answer."""
         try:
-            self._request("BYE", 2)
+            self._request("BYE", 2, more=self._routes)
             self._answer("BYE", 3)
         finally:
-            self.line.close()
-            self._wire.close()
+            self.close()
 
     def __enter__(self) -> Self:
         return self

@@ -11,7 +11,7 @@ from bench.rtp import EVENT, PCMU
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A parsed request or response. Header names are in lower case; of repeated headers the first counts."""
+    """A parsed request or response. Header names are in lower case; of repeated ones the first counts, routes are joined."""
 
     start: str
     headers: Mapping[str, str]
@@ -50,7 +50,10 @@ def parse(data: bytes) -> Message:
         name, colon, value = line.partition(":")
         if not colon:
             raise ValueError(f"no SIP header: {line!r}")
-        headers.setdefault(name.strip().lower(), value.strip())
+        name, value = name.strip().lower(), value.strip()
+        if name == "record-route" and name in headers:
+            headers[name] += f", {value}"
+        headers.setdefault(name, value)
     return Message(lines[0], headers, body)
 
 
