@@ -11,7 +11,7 @@ from bench.rtp import EVENT, PCMU
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A parsed request or response. Header names are in lower case; of repeated ones the first counts, routes are joined."""
+    """A parsed message. Header names are in lower case; the first of repeated ones counts, routes are joined."""
 
     start: str
     headers: Mapping[str, str]

@@ -84,6 +84,7 @@ def run_edge(plan: EdgePlan) -> None:
         # After the change of user, which would undo it. A server that is killed leaves no edge behind.
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     _tell_when_ready()
+    os.dup2(2, 1)  # Kamailio greets on stdout, which is for data
     os.execv(program, command(plan, program))
 
 
