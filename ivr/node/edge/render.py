@@ -66,7 +66,9 @@ def _values(plan: EdgePlan) -> dict[str, str]:
         "RETRY_S": str(RETRY_S),
         "LOST_S": str(LOST_S),
         "LOST_NODES": "\n".join(_lost(plan)),
-        "PLACE_CALLS": str(plan.places[0].calls if plan.places else 0),
+        "PLACES": str(len(plan.places)),
+        "PLACE_TABLE": "\n".join(_place_table(plan)),
+        "NOT_DRAINED": " && $sht(drained=>$var(u)) == $null" if plan.front else "",
         "OUTSIDE_SOCKETS": "\n".join(_outside_sockets(plan)),
         "TRUNK_SETS": "\n".join(_trunk_sets(plan)),
         "TRUNK_LIMITS": "\n".join(_limits(plan)),
@@ -109,6 +111,13 @@ def _trunk_sets(plan: EdgePlan) -> Iterator[str]:
             yield f"\t\t$var(set) = {TRUNK_SETS + number};"
             yield f'\t\t$avp(trunk) = "{trunk.name}";'
             yield "\t}"
+
+
+def _place_table(plan: EdgePlan) -> Iterator[str]:
+    for number, place in enumerate(plan.places):
+        yield f'\t$sht(place=>{number}::uri) = "{place.uri}";'
+        yield f'\t$sht(place=>{number}::name) = "{place.name}";'
+        yield f"\t$sht(place=>{number}::calls) = {place.calls};"
 
 
 def _lost(plan: EdgePlan) -> Iterator[str]:
