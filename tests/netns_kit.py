@@ -38,7 +38,7 @@ class Machine:
         """Start a command as the first process of a PID namespace; the id of the process that holds it."""
         # Not as root of a user namespace, whose other users nobody could become.
         user = [] if _ROOT else ["--user", "--map-user=1000"]
-        alone = ["unshare", *user, "--pid", "--fork", "--kill-child", "--mount-proc"]
+        alone = ["setpriv", "--pdeathsig=KILL", "unshare", *user, "--pid", "--fork", "--kill-child", "--mount-proc"]
         with output.open("ab") as out:
             process = subprocess.Popen(
                 [*self.enter, *alone, *command],
