@@ -7,6 +7,7 @@ and watched from then on: what one has more at the start is dropped, what one la
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable, Sequence
 
 from ivr.calls.channel import Channel
@@ -32,6 +33,15 @@ STEADY_S = 0.003
 
 REPORT_AFTER, HELD_BACK = 100, 10
 """Segments are named in the log once so many are closed; the newest few wait, a withdrawal may still reach them."""
+
+
+def _next_drain(now: float) -> float:
+    """On a grid of this process: its recordings are drained and sealed one after the other, with the code in cache.
+
+    Each process has a grid of its own, or hundreds of recordings would be sealed in the same moment.
+    """
+    phase = os.getpid() * 0.618 % 1 * DRAIN_S
+    return ((now - phase) // DRAIN_S + 1) * DRAIN_S + phase
 
 
 class CallRecorder:
@@ -117,7 +127,7 @@ class CallRecorder:
             # Read again before anything is taken: what is padded now stands nearest to where it was lost.
             self._timer = self._loop.call_later(STEADY_S, self._tick)
             return
-        self._timer = self._loop.call_later(DRAIN_S, self._tick)
+        self._timer = self._loop.call_at(_next_drain(self._loop.time()), self._tick)
         try:
             self._take()
             self._report()

@@ -22,8 +22,8 @@ from ivr.vault.tail import Tail
 HOLD_BACK_MS = 300
 """The newest audio, kept unsealed for `truncate`. A key's way here takes some ms; a busy loop adds to it."""
 
-SEAL_AT_MS = 1000
-"""When so much is unsealed, all but the hold-back is sealed. The rest up to 2 s is for draining and the disk."""
+SEAL_AT_MS = 400
+"""When so much is unsealed, all but the hold-back is sealed: with what comes until the next drain it is below 2 s."""
 
 MAX_BACKLOG_MS = 4000
 """Audio that may wait for a stalled disk before the recording is given up."""

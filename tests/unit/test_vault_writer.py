@@ -284,7 +284,7 @@ def test_abort_without_erasing_keeps_what_is_sealed(box: Vault) -> None:
     writer.write(noise(RATE, 1), noise(RATE, 2))
     writer.pause()
     writer.resume(2000)
-    writer.write(noise(RATE // 2), noise(RATE // 2))
+    writer.write(noise(RATE // 4), noise(RATE // 4))
     summary = writer.abort(erase=False, reason="failed").result(WAIT)
     assert (summary.samples, summary.erasure) == (RATE, None)
     assert len(read_back(box, summary).audio()) == RATE
