@@ -202,8 +202,8 @@ class Edge(Node):
     """Certificates. Default: no TLS."""
     processes: Annotated[int, Ge(1), Le(64)] = 2
     """Processes for each address that is listened on."""
-    memory: Annotated[int, Ge(32), Le(4096)] = 64
-    """Memory that the processes share, in megabytes."""
+    memory: Annotated[int, Ge(32), Le(4096)] = 128
+    """Memory that the processes share at most, in megabytes; taken as it is used."""
     user: Annotated[str, MinLen(1)] | None = None
     """Whom `ivr edge run` becomes when root starts it. Default: the first there is of ivr-edge, kamailio, nobody."""
 
