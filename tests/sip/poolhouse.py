@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A server with a pool of workers behind its edge, and what its manager says of them."""
 
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +19,7 @@ def pool_settings(workers: int, **pool: object) -> dict[str, dict[str, object]]:
         "pool": {"max": workers, "sip_port": free_port(12_000, 14_900, workers), **pool},
         "edge": {"inside": {"port": free_port(20_000, 23_900)}},
         "metrics": {"port": free_port(9_400, 9_998)},
-        "limits": {"drain_timeout": "8s"},
+        "limits": {"drain_timeout": "60s"},  # longer than a new manager takes to load
     }
 
 
@@ -67,9 +66,8 @@ def worker_of(server: Server, call: str) -> dict[str, Any]:
 
 
 def alive(pid: int) -> bool:
-    """Whether there is such a process."""
+    """Whether this process runs; one that has ended and that nobody has reaped yet does not."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
         return False
-    return True

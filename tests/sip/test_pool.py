@@ -13,6 +13,8 @@ from sip.conftest import judged_by_ivr, open_server
 from sip.harness import ALICE_HZ, BOB_HZ, CAROL_HZ, House, Line, Notices, both_hear, consent, flow
 from sip.poolhouse import Status, alive, named, names, pool_settings, status, until, worker_of
 
+pytestmark = pytest.mark.timeout(300)  # a whole node starts for the first test
+
 
 @pytest.fixture(scope="module")
 def pool(tmp_path_factory: pytest.TempPathFactory, notices: Notices) -> Iterator[House]:

@@ -13,6 +13,8 @@ from sip.conftest import judged_by_ivr, open_server
 from sip.harness import ALICE_HZ, BOB_HZ, House, Notices, both_hear, consent, flow
 from sip.poolhouse import names, status, until
 
+pytestmark = pytest.mark.timeout(300)  # a whole node starts for the first test
+
 
 @pytest.fixture(scope="module")
 def single(tmp_path_factory: pytest.TempPathFactory, notices: Notices) -> Iterator[House]:
