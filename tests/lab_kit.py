@@ -84,7 +84,6 @@ class Lab:
         self._set(
             "front",
             sip={"address": front},
-            pool={"max": 2},
             edge={
                 "inside": {"address": front, "port": 5062},
                 "nodes": [{"name": n, "address": self.machines[n].address, "calls": CALLS} for n in NODES],
