@@ -57,6 +57,6 @@ class _Lazy(click.Group):
 def main() -> None:
     """Assent: records a call only when it may, and can prove it.
 
-    Exit codes: 0 done and all well, 1 a check failed, 2 could not run (usage, configuration, environment), 3 not on every
-    node (--all-nodes).
+    Exit codes: 0 done and all well, 1 a check failed, 2 could not run (usage, configuration, environment), 3 not on
+    every node (--all-nodes).
     """

@@ -20,6 +20,11 @@ log = logging.getLogger(__name__)
 MOST = 200_000
 """Bytes of the longest message: the default socket buffer of Linux holds it."""
 
+_BUFFER = bytearray(MOST)
+"""Read into again and again: hundreds of beats a second come in, and fresh memory of this size costs more than they."""
+
+_BESIDE = socket.CMSG_LEN(4 * array("i").itemsize)
+
 Message = dict[str, Any]
 OnMessage = Callable[[Message, list[int]], None]
 
@@ -43,13 +48,16 @@ def send(sock: socket.socket, message: Mapping[str, Any], fds: list[int] | None 
 def receive(sock: socket.socket, flags: int = 0) -> tuple[Message, list[int]] | None:
     """The next message and the descriptors that came with it, or None at the end. Raises BlockingIOError."""
     try:
-        data, fds, _, _ = socket.recv_fds(sock, MOST, 4, flags | socket.MSG_CMSG_CLOEXEC)
+        size, beside, _, _ = sock.recvmsg_into([_BUFFER], _BESIDE, flags | socket.MSG_CMSG_CLOEXEC)
     except ConnectionError:
         return None
-    if not data:
+    if not size:
         return None
+    fds = array("i")
+    for _level, _kind, passed in beside:
+        fds.frombytes(passed[: len(passed) - len(passed) % fds.itemsize])
     try:
-        message = orjson.loads(data)
+        message = orjson.loads(memoryview(_BUFFER)[:size])
     except orjson.JSONDecodeError:
         message = None
     if not isinstance(message, dict):

@@ -194,10 +194,14 @@ class Manager:
         return worker
 
     def worker_changed(self, worker: Pooled) -> None:
-        """A beat came."""
+        """A call of it came or went."""
+        self._let_go(worker)
+        self.balance_soon()
+
+    def _let_go(self, worker: Pooled) -> None:
+        """One that leaves ends with its last call."""
         if worker.leaving and worker.state is State.DRAINING and not worker.calls:
             worker.stop(worker.leaving, within=STOP_S)
-        self.balance_soon()
 
     def worker_ready(self, worker: Pooled) -> None:
         """It takes calls, for the first time."""
@@ -273,6 +277,7 @@ class Manager:
         self._vigil.look(now)
         for worker in list(self.workers.values()):
             self._watch(worker, now)
+            self._let_go(worker)
         for number in list(self._leftover):
             if SlotLock(self.locks, f"w{number}").is_free():
                 self._leftover.discard(number)

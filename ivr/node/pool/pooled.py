@@ -34,7 +34,7 @@ class Watcher(Protocol):
         """It takes calls, for the first time."""
 
     def worker_changed(self, worker: "Pooled") -> None:
-        """A beat came."""
+        """A call of it came or went."""
 
     def worker_gone(self, worker: "Pooled") -> None:
         """Its channel ended."""
@@ -100,8 +100,10 @@ class Pooled:
                 self.state, self.ready_at, self.alive_at = State.READY, now, now
                 self._watcher.worker_ready(self)
             case "beat":
+                before = self.calls, self.served
                 self._beat(message, now)
-                self._watcher.worker_changed(self)
+                if (self.calls, self.served) != before:
+                    self._watcher.worker_changed(self)
 
     def _beat(self, message: Message, now: float) -> None:
         stalled, calls, served = message.get("stalled"), message.get("calls"), message.get("served")
