@@ -28,8 +28,9 @@ disk, what is not sealed yet stays below 2 s. Each drain makes one segment; a dr
 FLUSH_S = 0.5
 """How long a closed recorder's last buffer is waited for; it takes one tick of the clock, 20 ms."""
 
-STEADY_S = 0.003
-"""Between two readings of the offset: a tick writes both ports within microseconds, so equal readings are exact."""
+STEADY_S = 0.025
+"""Between two readings of the offset. A tick writes both ports within microseconds, but may be interrupted between them:
+longer than a tick, and no multiple of it, so that two readings do not meet the same interruption."""
 
 REPORT_AFTER, HELD_BACK = 100, 10
 """Segments are named in the log once so many are closed; the newest few wait, a withdrawal may still reach them."""

@@ -133,7 +133,7 @@ class RecordingWriter:
         if self._agent_cleared:
             block[:, 1] = agent
         self._tail.append(block if self._limit is None else block[: max(0, self._limit - self.written)])
-        if self._tail.samples >= self._seal_at:
+        if self._tail.samples + newer >= self._seal_at:
             self._seal_down_to(max(0, self._hold_back - newer))
 
     def truncate(self, to_sample: int) -> int:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from pyrage import x25519
 
+from ivr.calls.recorder import DRAIN_S
 from ivr.ledger.ids import uuid7
 from ivr.ledger.permit import PermitError, VerifiedPermit, verify_permit
 from ivr.vault.errors import VaultClosed, VaultError, VaultExists, VaultFull, VaultTooSlow, VaultUnwritable
@@ -24,6 +25,8 @@ from vault_kit import Vault, everything, feed, noise, permit, permit_token, vaul
 
 RATE = 8000
 WAIT = 20
+PJMEDIA_BUFFER = 2048
+"""Samples that its WAV writer holds until it writes them (4 KiB)."""
 
 
 @pytest.fixture
@@ -180,6 +183,18 @@ def test_the_hold_back_is_always_there(box: Vault) -> None:
         back = min(newest, HOLD_BACK_MS * RATE // 1000)
         assert writer._tail.start <= newest - back
         assert writer._tail.samples < SEAL_AT_MS * RATE // 1000
+
+
+@pytest.mark.parametrize("heard", range(0, round(DRAIN_S * RATE) + 1, 512))
+def test_less_than_two_seconds_are_unsealed_wherever_a_recording_begins_between_two_drains(
+    box: Vault, heard: int
+) -> None:
+    writer = RecordingWriter(permit(), box.store, RATE)
+    flushed = heard // PJMEDIA_BUFFER * PJMEDIA_BUFFER
+    writer.write(np.zeros(flushed, np.int16), np.zeros(flushed, np.int16), newer=heard - flushed)
+    at_the_next_drain = writer._tail.samples + heard - flushed + DRAIN_S * RATE
+    assert at_the_next_drain < 1.95 * RATE  # the rest is for encoding and the disk
+    writer.abort(erase=False).result(WAIT)
 
 
 def test_a_limit_ahead_of_what_was_drained_is_kept_up_to(box: Vault) -> None:
