@@ -15,7 +15,7 @@ from demo.server import Server, ServerFailed, free_port, ivr
 
 CALLS_EACH = 2
 RTP_EACH = 16
-SPARE = 6
+SPARE = 1
 """Workers beyond those that the calls need."""
 
 
