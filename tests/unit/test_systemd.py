@@ -96,6 +96,17 @@ def test_every_command_line_is_one_that_ivr_has(unit: str, tmp_path: Path) -> No
     assert shlex.split(found["ExecStart"][0])[1] in COMMANDS
 
 
+@pytest.mark.parametrize("unit", SERVICES)
+def test_every_command_line_names_the_servers_folder(unit: str) -> None:
+    """systemd starts all in `/`, where no server is: without this a timer fails every night, and nobody is asked."""
+    found = settings_of(unit)
+    for key in ("ExecStartPre", "ExecStart", "ExecReload"):
+        for line in found.get(key, []):
+            if line.startswith("/opt/assent/"):
+                words = shlex.split(line)
+                assert words[-2:] == ["--config", HOME] or f"--config {HOME} " in line, f"{unit}: {line}"
+
+
 def test_no_audio_reaches_a_disk_by_way_of_the_system() -> None:
     worker = settings_of("ivr-pool.service")
     assert worker["MemorySwapMax"] == ["0"]
