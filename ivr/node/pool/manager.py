@@ -114,11 +114,10 @@ class Manager:
     async def stop(self, reason: str) -> None:
         """Drains every worker; those that have not ended in drain_timeout and a grace are killed."""
         self.stopping = True
-        within = self._settings.limits.drain_timeout.seconds + GRACE_S
         self.roll.cancel()
         for place, worker in enumerate(list(self.workers.values())):
             self.edge.want(worker.name, Wanted.DRAIN)
-            worker.stop(reason, within=within, say=place == 0)
+            worker.stop(reason, within=self._finish_s, say=place == 0)
         self._see_empty()
         await self._empty.wait()
         if self._timer is not None:
@@ -129,6 +128,11 @@ class Manager:
         await self.edge.close()
         if self.nursery is not None:
             self.nursery.kill()
+
+    @property
+    def _finish_s(self) -> float:
+        """How long a worker that was told to end may take with calls: it ends them itself after drain_timeout."""
+        return self._settings.limits.drain_timeout.seconds + GRACE_S
 
     def spawn(self, work: Any) -> None:
         """Runs a coroutine that ends with the manager."""
@@ -194,13 +198,13 @@ class Manager:
         return worker
 
     def worker_changed(self, worker: Pooled) -> None:
-        """A call of it came or went."""
+        """A call of it came or went, or it said that it takes no new ones, or again does."""
         self._let_go(worker)
         self.balance_soon()
 
     def _let_go(self, worker: Pooled) -> None:
-        """One that leaves ends with its last call."""
-        if worker.leaving and worker.state is State.DRAINING and not worker.calls:
+        """One that leaves ends with its last call, by its own word: a call may have come to it before our word did."""
+        if worker.leaving and worker.state is State.DRAINING and worker.closed and not worker.calls:
             worker.stop(worker.leaving, within=STOP_S)
 
     def worker_ready(self, worker: Pooled) -> None:
@@ -233,8 +237,7 @@ class Manager:
         # The edge first: a call that it sends now would only come back with 503.
         await self.edge.settled(worker.name)
         worker.drain(why)
-        if worker.state is State.DRAINING and not worker.calls:
-            self.worker_changed(worker)
+        self._let_go(worker)
 
     def worker_gone(self, worker: Pooled) -> None:
         """The end of its channel: whatever it had is lost now."""
@@ -276,7 +279,7 @@ class Manager:
         now = self._loop.time()
         self._vigil.look(now)
         for worker in list(self.workers.values()):
-            self._watch(worker, now)
+            self.watch(worker, now)
             self._let_go(worker)
         for number in list(self._leftover):
             if SlotLock(self.locks, f"w{number}").is_free():
@@ -286,7 +289,8 @@ class Manager:
             self.nursery.reap()
         self._balance()
 
-    def _watch(self, worker: Pooled, now: float) -> None:
+    def watch(self, worker: Pooled, now: float) -> None:
+        """Kills it when it is silent, not ready, or not ended for too long. At every tick; `now` is the loop's time."""
         if worker.blamed or worker.state is State.GONE:
             return
         patience = self._settings.pool.heartbeat.seconds
@@ -299,9 +303,12 @@ class Manager:
                 worker.kill(f"it hung for {silent:.1f} s and was killed; calls lost: {len(worker.calls)}")
         elif worker.state is State.STARTING and self._vigil.silent_s(now, worker.started) > START_S:
             worker.kill(f"it was not ready after {START_S:.0f} s and was killed")
-        elif worker.state is State.STOPPING and worker.stop_by is not None and now > worker.stop_by:
-            log.error("%s (pid %d) did not end in time: killed", worker.name, worker.pid)
-            worker.kill("it did not end in time and was killed")
+        elif worker.state is State.STOPPING:
+            if worker.calls:  # it ends after them
+                worker.stop_by = max(worker.stop_by, min(now + STOP_S, worker.stopped_at + self._finish_s))
+            if now > worker.stop_by:
+                log.error("%s (pid %d) did not end in time: killed", worker.name, worker.pid)
+                worker.kill("it did not end in time and was killed")
 
     # -- how many ------------------------------------------------------------------------------------------------
 

@@ -34,7 +34,7 @@ class Watcher(Protocol):
         """It takes calls, for the first time."""
 
     def worker_changed(self, worker: "Pooled") -> None:
-        """A call of it came or went."""
+        """A call of it came or went, or it said that it takes no new ones, or again does."""
 
     def worker_gone(self, worker: "Pooled") -> None:
         """Its channel ended."""
@@ -56,12 +56,15 @@ class Pooled:
         self._handle = -1
         self.calls: tuple[str, ...] = ()
         self.served = 0
+        self.closed = False
+        """Its last beat said that it takes no new calls; before that, one may be on its way to it or to us."""
         self.rss = 0
         self._base = 0
         self.stats: dict[str, Any] = {}
         self.started = self.alive_at = self._loop.time()
         self.ready_at: float | None = None
-        self.stop_by: float | None = None
+        self.stopped_at = self.stop_by = 0.0
+        """When it was told to end, and until when it may take for that."""
         self.leaving: str | None = None
         """Why it goes once it has no call; None: it stays."""
         self.blamed: str | None = None
@@ -100,9 +103,9 @@ class Pooled:
                 self.state, self.ready_at, self.alive_at = State.READY, now, now
                 self._watcher.worker_ready(self)
             case "beat":
-                before = self.calls, self.served
+                before = self.calls, self.served, self.closed
                 self._beat(message, now)
-                if (self.calls, self.served) != before:
+                if (self.calls, self.served, self.closed) != before:
                     self._watcher.worker_changed(self)
 
     def _beat(self, message: Message, now: float) -> None:
@@ -112,6 +115,7 @@ class Pooled:
         # A thread that stands still counts as silence since then.
         self.alive_at = max(self.alive_at, now - max(0.0, stalled)) if stalled else now
         self.calls, self.served = tuple(map(str, calls)), served
+        self.closed = message.get("state") == "draining"
         rss, stats = message.get("rss"), message.get("stats")
         if isinstance(rss, int):
             self.rss = rss
@@ -130,19 +134,20 @@ class Pooled:
         """No new calls. `say`: its log line is to say that the node drains."""
         if self.serves:
             self._channel.send({"op": "drain", "reason": reason, "say": say})
-            self.state = State.DRAINING
+            self.state, self.closed = State.DRAINING, False
 
     def undrain(self) -> None:
         """New calls again, unless it is on its way out."""
         if self.state is State.DRAINING and self.leaving is None:
             self._channel.send({"op": "undrain"})
-            self.state = State.READY
+            self.state, self.closed = State.READY, False
 
     def stop(self, reason: str, *, within: float, say: bool = False) -> None:
         """Drain and end; killed when it has not after `within` seconds."""
         if self.state not in (State.STOPPING, State.GONE):
             self._channel.send({"op": "stop", "reason": reason, "say": say})
-            self.state, self.stop_by = State.STOPPING, self._loop.time() + within
+            self.state, self.stopped_at = State.STOPPING, self._loop.time()
+            self.stop_by = self.stopped_at + within
 
     def end_call(self, call: str, reason: str) -> bool:
         """Ends one of its calls; whether it has it."""

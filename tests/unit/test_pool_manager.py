@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the manager does with workers, as their beats come in any order, and with a nursery that fails."""
+
+import asyncio
+import os
+import socket
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from ivr.node.pool import manager as managing
+from ivr.node.pool.channel import receive, send
+from ivr.node.pool.edges import NoEdge
+from ivr.node.pool.manager import GRACE_S, STOP_S, Manager
+from ivr.node.pool.nurseries import OnExited, OnForked
+from ivr.node.pool.pooled import Pooled, State
+from ivr.node.settings import Settings
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+class Far:
+    """The worker's side: its end of the channel, and a process that stands for it."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self.sock = channel
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def beat(self, *calls: str, state: str = "ready", served: int = 1) -> None:
+        message = {"op": "beat", "state": state, "calls": list(calls), "served": served, "stalled": 0.0}
+        assert send(self.sock, message)
+
+    def ready(self) -> None:
+        assert send(self.sock, {"op": "ready", "pid": 1})
+
+    def told(self) -> list[str]:
+        ops = []
+        while True:
+            try:
+                got = receive(self.sock, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return ops
+            if got is None:
+                return [*ops, "end"]
+            ops.append(str(got[0]["op"]))
+
+    def end(self) -> None:
+        self.sock.close()
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+
+class StandIn:
+    """A nursery without a process of its own: it forks when the test says so."""
+
+    made: ClassVar[list["StandIn"]] = []
+
+    def __init__(self, _folder: Path, on_forked: OnForked, _on_exited: OnExited, on_gone: Callable[[], None]) -> None:
+        self.on_forked, self.on_gone = on_forked, on_gone
+        self.asked: dict[int, Far] = {}
+        self.works = self.open = True
+        self.pid = 1 + len(self.made)
+        self.made.append(self)
+
+    async def start(self) -> None:
+        await asyncio.sleep(0)
+
+    def fork(self, slot: int, channel: socket.socket) -> bool:
+        with channel:
+            if self.works:
+                self.asked[slot] = Far(socket.socket(fileno=os.dup(channel.fileno())))
+        return self.works
+
+    def born(self, slot: int) -> Far:
+        far = self.asked[slot]
+        far.process = subprocess.Popen(["sleep", "300"])
+        self.on_forked(slot, far.process.pid, os.pidfd_open(far.process.pid))
+        return far
+
+    def reap(self) -> None:
+        return None
+
+    def close(self) -> None:
+        self.open = False
+
+    kill = close
+
+
+@pytest.fixture(autouse=True)
+def standins(monkeypatch: pytest.MonkeyPatch) -> list[StandIn]:
+    monkeypatch.setattr(StandIn, "made", [])
+    monkeypatch.setattr(managing, "Nursery", StandIn)
+    return StandIn.made
+
+
+class NotingEdge(NoEdge):
+    """Notes what it is told."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, str]] = []
+
+    async def enable(self, worker: str) -> None:
+        self.heard.append(("enable", worker))
+
+    async def drain(self, worker: str) -> None:
+        self.heard.append(("drain", worker))
+
+
+@asynccontextmanager
+async def managed(folder: Path, pool: str, edge: NoEdge | None = None) -> AsyncIterator[Manager]:
+    (folder / "server.yaml").write_text(f"pool: {pool}\n")
+    manager = Manager(Settings.load(folder), edge or NoEdge(), lambda: None)
+    await manager.start()
+    try:
+        yield manager
+    finally:
+        for standin in StandIn.made:
+            for far in standin.asked.values():
+                far.end()
+        async with asyncio.timeout(20):
+            await manager.stop("signal")
+
+
+def run(main: Callable[[], Awaitable[None]]) -> None:
+    async def bounded() -> None:
+        await main()
+
+    asyncio.run(bounded())
+
+
+async def ready(manager: Manager, number: int = 0) -> tuple[Pooled, Far]:
+    await until(lambda: number in StandIn.made[-1].asked)
+    far = StandIn.made[-1].born(number)
+    far.ready()
+    worker = manager.workers[number]
+    await until(lambda: worker.state is State.READY)
+    return worker, far
+
+
+# -- taken out of service ----------------------------------------------------------------------------------------------
+
+
+def test_a_worker_that_leaves_is_told_to_end_only_when_it_has_said_that_it_takes_no_calls(tmp_path: Path) -> None:
+    """The edge had forwarded a call before it was told; the worker took it before it was told itself."""
+
+    async def main() -> None:
+        async with managed(tmp_path, "{max: 2, min_spare: 0}") as manager:
+            worker, far = await ready(manager)
+            manager.leave(worker, "recycle")
+            await until(lambda: "drain" in far.told())
+            far.beat()  # from before it read that
+            await until(lambda: worker.served == 1)
+            manager.watch(worker, asyncio.get_running_loop().time())
+            assert worker.state is State.DRAINING
+            far.beat("c1", served=2)
+            far.beat("c1", state="draining", served=2)
+            await until(lambda: worker.closed)
+            assert worker.state is State.DRAINING
+            assert "stop" not in far.told()
+            far.beat(state="draining", served=2)
+            await until(lambda: "stop" in far.told())
+            assert worker.state is State.STOPPING
+
+    run(main)
+
+
+def test_who_is_idle_and_says_so_is_told_to_end_at_once(tmp_path: Path) -> None:
+    """Its calls are the same as before: only that it takes none any more is new."""
+
+    async def main() -> None:
+        async with managed(tmp_path, "{max: 2, min_spare: 0}") as manager:
+            worker, far = await ready(manager)
+            far.beat()
+            await until(lambda: worker.served == 1)
+            manager.leave(worker, "recycle")
+            await until(lambda: "drain" in far.told())
+            far.beat(state="draining")
+            worker.take_in()
+            assert "stop" in far.told()
+
+    run(main)
+
+
+def test_who_ends_with_a_call_has_as_long_as_a_drain_and_some_more_after_it(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with managed(tmp_path, "{max: 2, min_spare: 0}") as manager:
+            worker, far = await ready(manager)
+            worker.stop("recycle", within=STOP_S)
+            now = asyncio.get_running_loop().time()
+            far.beat("c1", state="draining")
+            await until(lambda: worker.calls)
+            longest = Settings.load(tmp_path).limits.drain_timeout.seconds + GRACE_S
+            manager.watch(worker, now + longest - 1)
+            assert worker.blamed is None
+            far.beat(state="draining")
+            await until(lambda: not worker.calls)
+            manager.watch(worker, now + longest - 0.5)
+            assert worker.blamed is None
+            manager.watch(worker, now + longest + 1)
+            assert worker.blamed is not None
+            assert far.process is not None
+            assert await asyncio.to_thread(far.process.wait, 20) == -9
+
+    run(main)
