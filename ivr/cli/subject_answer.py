@@ -97,7 +97,10 @@ def _nobody(log: LogReader, request: Request) -> RightsError:
     """Why a request names nobody: erased, which is for good, or only not to be read here."""
     if any(one.seq == request.opened.seq and one.name == "subject" for one in log.fields()):
         what = f"the number of request {request.id} cannot be read here"
-        return RightsError(f"{what}: that takes the node's data/subjects and keys/pseudonym.key. Nothing was done")
+        needs = "that takes the node's data/subjects and keys/pseudonym.key"
+        return RightsError(
+            f"{what}: {needs}; an erasure that was cut short is finished by ivr erase --number. Nothing was done"
+        )
     return AlreadyDone(f"request {request.id} names nobody any more: its number was erased")
 
 

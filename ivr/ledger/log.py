@@ -7,15 +7,15 @@ from datetime import UTC, datetime
 
 from ivr.ledger.canonical import Json
 from ivr.ledger.database import Database
-from ivr.ledger.errors import LedgerFatal, LedgerMissing
+from ivr.ledger.errors import LedgerConflict, LedgerFatal, LedgerMissing
 from ivr.ledger.event import Event, EventError, Signed, jws_hash, sign
 from ivr.ledger.ids import uuid7
 from ivr.ledger.keys import LedgerKey
 from ivr.ledger.nodes import Node, append_leaf, complete
 from ivr.ledger.note import Checkpoint, NoteError, add_signature, open_checkpoint, sign_note
-from ivr.ledger.personal import Erasing, PersonalData, PersonalSettings
+from ivr.ledger.personal import Erased, Erasing, PersonalData, PersonalSettings
 from ivr.ledger.protocol import Ack
-from ivr.ledger.store import CheckpointRow, DisclosureRow, EventRow, PersonalRow, PseudonymRow, Store
+from ivr.ledger.store import CheckpointRow, DisclosureRow, EventRow, PseudonymRow, Store
 from ivr.ledger.tree import Frontier, leaf_hash
 
 
@@ -126,7 +126,11 @@ class Log:
         return Ack(row.seq, row.id, row.time, row.jws) if row else None
 
     def append(self, entries: Sequence[Entry], *, checkpoint: bool = False) -> list[Ack]:
-        """Sign and store, in one transaction; returns when it is on disk. Raises LedgerFatal, EventError."""
+        """Sign and store, in one transaction; returns when it is on disk.
+
+        Raises LedgerFatal, and with nothing written LedgerConflict (an id is taken) or EventError.
+        What erases is appended by itself: nothing may go for an event that others keep from being written.
+        """
         return self._commit(entries, checkpoint=checkpoint, heir=None)
 
     def hand_over(self, heir: LedgerKey) -> None:
@@ -155,14 +159,8 @@ class Log:
         rows: list[EventRow] = []
         disclosed: list[DisclosureRow] = []
         named: list[PseudonymRow] = []
-        gone: list[PersonalRow] = []
-        forgotten: list[str] = []
+        entries, erased = self._erase(entries, time)
         for entry in entries:
-            if entry.erases is not None:
-                erased = self.personal.erase(entry.erases, time, entry.data)
-                entry = replace(entry, data={**entry.data, **erased.data})
-                gone += erased.rows
-                forgotten += erased.pseudonyms
             signed = self._sign(entry, tree.size, prev, time)
             row = _row(signed)
             rows.append(row)
@@ -177,11 +175,25 @@ class Log:
         if rows or seal:
             self.personal.flush()
             meta = {"kid": heir.kid} if heir else None
-            self._store.write(rows, disclosed, named, seal, nodes, meta, gone, forgotten)
+            self._store.write(rows, disclosed, named, seal, nodes, meta, erased.rows, erased.pseudonyms)
         self._tree, self._prev, self._time = tree, prev, time
         if seal:
             self._checkpointed = seal.size
+        self.personal.forget(erased)
         return [Ack(row.seq, row.id, row.time, row.jws) for row in rows]
+
+    def _erase(self, entries: Sequence[Entry], time: str) -> tuple[Sequence[Entry], Erased]:
+        """What dies before the event that says so is written; the entries with what the event says of it."""
+        erases = next((entry.erases for entry in entries if entry.erases is not None), None)
+        if erases is None:
+            return entries, Erased({}, ())
+        if len(entries) > 1:
+            raise EventError("an event that erases is appended by itself")
+        (entry,) = entries
+        if self._store.by_id(entry.id) is not None:
+            raise LedgerConflict(f"{self._store.place}: event {entry.id} is there already")
+        erased = self.personal.erase(erases, time, entry.data)
+        return [replace(entry, data={**entry.data, **erased.data})], erased
 
     def check(self) -> None:
         """Raises LedgerFatal when nothing could be written any more. From any thread; never waits."""

@@ -44,11 +44,15 @@ class Erasing:
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """What went, as the event says it; `rows` and `pseudonyms` are still to be deleted with the event."""
+    """What went, as the event says it; `rows` and `pseudonyms` are still to be deleted with the event.
+
+    `persons`: whose secrets go after that, by `forget`.
+    """
 
     data: Mapping[str, Any]
     rows: Sequence[PersonalRow]
-    pseudonyms: Sequence[str]
+    pseudonyms: Sequence[str] = ()
+    persons: Sequence[bytes] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,7 @@ class PersonalData:
             slots = [slot for text in store.newest_disclosures(_NEWEST) if (slot := slot_of(text)) is not None]
             self._secrets = SubjectSecrets(settings.subjects, key, used=bool(slots))
             self._secrets.not_before(max(slots, default=-1) + 1)
+            self._finish()
         self._holds: dict[str, tuple[frozenset[str], int]] = {}
         for row in store.of_types(("hold.placed", "hold.lifted")):
             self.note(row.type, row.seq, peek(row.jws).data)
@@ -102,8 +107,10 @@ class PersonalData:
                 self._secrets.flush()
 
     def erase(self, erasing: Erasing, now: str, said: Mapping[str, Any]) -> Erased:
-        """Destroy the secrets; what is on hold, or not due by `rule`, stays. Rows are deleted by the caller.
+        """Destroy the fields' secrets; what is on hold, or not due by `rule`, stays. Rows are deleted by the caller.
 
+        A person's own secret only gets a mark, and goes by `forget` when the event is written: it is what their events
+        are found by, and an erasure that was interrupted must find them again.
         `said` is the event's data so far: it may name calls that were held back already.
         """
         rows = self._store.personal(erasing.fields)
@@ -113,7 +120,7 @@ class PersonalData:
         kept = self._held(rows)
         gone = [row for row in rows if row.seq not in kept]
         held_calls = {row.call or f"event {row.seq}" for row in rows if row.seq in kept}
-        hashes: list[str] = []
+        persons: list[bytes] = []
         seqs = sorted({row.seq for row in gone})
         if erasing.rule is None:
             held = sorted({*held_calls, *map(str, said.get("held") or ())})
@@ -125,18 +132,29 @@ class PersonalData:
         if size > MAX_DATA:
             raise EventError(f"data of {size} bytes after the erasure; one event holds {MAX_DATA}, so split it")
         with self._lock:
-            destroyed = self._secrets.destroy([row.text for row in gone]) if self._secrets else 0
             if erasing.subject is not None and not held_calls:
-                hashes = self._forget(erasing.subject)
+                persons = self._tags(erasing.subject)
+                if self._secrets is not None:
+                    self._secrets.condemn(persons)
+            destroyed = self._secrets.destroy([row.text for row in gone]) if self._secrets else 0
+            hashes = self._under(persons)
         if erasing.rule is None:
             data["secrets"] = destroyed
-        return Erased(data, gone, hashes)
+        return Erased(data, gone, hashes, persons)
+
+    def forget(self, erased: Erased) -> None:
+        """The event is written: nobody is found any more. A crash before this is finished by the next start."""
+        if self._secrets is not None and erased.persons:
+            with self._lock:
+                self._secrets.forget(erased.persons)
 
     # -- finding --
 
     def find_number(self, number: str) -> list[Match]:
         """Every event that names this number, however it was written."""
-        return self._matches(self._hashes(number))
+        with self._lock:
+            hashes = self._under(self._tags(number))
+        return self._matches(hashes)
 
     def find_reference(self, digits: str) -> list[Match]:
         """The event of the call that has this reference code."""
@@ -162,24 +180,26 @@ class PersonalData:
         plain = tag(form, self._key)
         return plain.hex() if self._secrets is None else str(self._secrets.subject(plain, make=True))
 
-    def _hashes(self, number: str) -> list[str]:
-        tags = [tag(form, self._key) for form in spellings(number, self._settings.region)]
+    def _tags(self, number: str) -> list[bytes]:
+        return [tag(form, self._key) for form in spellings(number, self._settings.region)]
+
+    def _under(self, tags: Sequence[bytes]) -> list[str]:
+        """Every pseudonym that the database may have of these; with the lock."""
         hashes = [one.hex() for one in tags]
         if self._secrets is not None:
-            with self._lock:
-                hashes += [found for one in tags if (found := self._secrets.subject(one, make=False)) is not None]
+            hashes += [found for one in tags if (found := self._secrets.subject(one, make=False)) is not None]
         return hashes
 
-    def _forget(self, number: str) -> list[str]:
-        tags = [tag(form, self._key) for form in spellings(number, self._settings.region)]
-        hashes = [one.hex() for one in tags]
-        if self._secrets is not None:
-            for one in tags:
-                found = self._secrets.subject(one, make=False)
-                if found is not None:
-                    hashes.append(found)
-                    self._secrets.forget_subject(one)
-        return hashes
+    def _finish(self) -> None:
+        """What the last run marked: its event was written, and the secret goes now; or it was not, and the secret stays
+        for whoever erases again."""
+        if self._secrets is None:
+            return
+        for one in self._secrets.condemned():
+            if self._store.by_pseudonym(self._under([one])):
+                self._secrets.spare([one])
+            else:
+                self._secrets.forget([one])
 
     def _matches(self, hashes: Sequence[str]) -> list[Match]:
         return [Match(row.seq, row.name, row.call, row.type) for row in self._store.by_pseudonym(hashes)]

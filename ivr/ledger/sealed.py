@@ -85,6 +85,16 @@ class _Slots:
         os.fsync(self._file)
         return count
 
+    def mark(self, slots: Iterable[int], *, dying: bool) -> None:
+        """Note in a slot's last byte, which no secret reaches, that it is to go; on disk when this returns."""
+        for slot in slots:
+            if os.pwrite(self._file, b"\1" if dying else b"\0", (slot + 1) * self._size - 1) != 1:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        os.fdatasync(self._file)
+
+    def marked(self, slot: int) -> bool:
+        return os.pread(self._file, 1, (slot + 1) * self._size - 1) == b"\1"
+
     def flush(self) -> None:
         if self._dirty:
             os.fdatasync(self._file)
@@ -169,11 +179,29 @@ class SubjectSecrets:
             raise LedgerFatal(f"{self._subjects.path}: slot {slot} was changed by somebody else")
         return hmac.new(content[SECRET_BYTES:], b"pseudonym", sha256).hexdigest()
 
-    def forget_subject(self, tag: bytes) -> bool:
-        """Destroy a person's secret: no pseudonym made of it can be found by their number again."""
-        slot = self._tags.pop(tag, None)
+    def condemn(self, tags: Iterable[bytes]) -> None:
+        """Note, durably, that these persons' secrets are to go once the database no longer has their pseudonyms."""
         with _fatal(self._subjects.path):
-            return slot is not None and self._subjects.destroy([slot]) == 1
+            self._subjects.mark(self._known(tags), dying=True)
+
+    def condemned(self) -> list[bytes]:
+        """The tags of those whose secret was to go, and is still there."""
+        return [tag for tag, slot in self._tags.items() if self._subjects.marked(slot)]
+
+    def spare(self, tags: Iterable[bytes]) -> None:
+        """Take back `condemn`."""
+        with _fatal(self._subjects.path):
+            self._subjects.mark(self._known(tags), dying=False)
+
+    def forget(self, tags: Sequence[bytes]) -> None:
+        """Destroy persons' secrets: no pseudonym made of them can be found by their number again."""
+        with _fatal(self._subjects.path):
+            self._subjects.destroy(self._known(tags))
+        for tag in tags:
+            self._tags.pop(tag, None)
+
+    def _known(self, tags: Iterable[bytes]) -> list[int]:
+        return [self._tags[tag] for tag in tags if tag in self._tags]
 
     def flush(self) -> None:
         """What was sealed can be opened after a power cut. Before the database may name it."""

@@ -151,9 +151,20 @@ class GroupWriter:
             await self._wake.wait()
             self._wake.clear()
             while (self._queue or self._due()) and not self.failed.done():
-                await self._commit([self._queue.popleft() for _ in range(min(len(self._queue), MAX_BATCH))])
+                await self._commit(self._batch())
             if self._closing:
                 return
+
+    def _batch(self) -> list[_Waiting]:
+        """What goes into the next transaction. What erases goes alone: never tried twice for another's sake."""
+        batch: list[_Waiting] = []
+        while self._queue and len(batch) < MAX_BATCH:
+            if batch and self._queue[0].entry.erases is not None:
+                break
+            batch.append(self._queue.popleft())
+            if batch[-1].entry.erases is not None:
+                break
+        return batch
 
     async def _commit(self, batch: Sequence[_Waiting]) -> None:
         loop = asyncio.get_running_loop()

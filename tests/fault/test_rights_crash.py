@@ -1,15 +1,22 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A ledger that dies in the middle of an erasure: nothing comes back, and the same command finishes it."""
 
+import asyncio
+import shutil
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from ivr.ledger.errors import LedgerFatal
+from ivr.ledger.errors import LedgerConflict, LedgerError, LedgerFatal, LedgerRefused
+from ivr.ledger.event import EventError
 from ivr.ledger.log import Entry, Log
 from ivr.ledger.personal import Erasing
 from ivr.ledger.sealed import SubjectSecrets
 from ivr.ledger.store import Store
+from ivr.ledger.writer import GroupWriter
 from rights_kit import NUMBER, Server, make_server
 
 CLAIM = {"scope": "subject", "events": [], "fields": 0, "secrets": 0, "recordings": [], "held": [], "why": "x"}
@@ -23,6 +30,14 @@ def server(tmp_path: Path) -> Server:
 def erasing(log: Log) -> Entry:
     fields = tuple((match.seq, None) for match in log.personal.find_number(NUMBER))
     return Entry("subject.erased", None, CLAIM, {"who": "officer"}, erases=Erasing(fields, NUMBER))
+
+
+def left(server: Server) -> tuple[int, int]:
+    """How many personal fields of the caller, and how many pseudonyms, the database holds."""
+    names = "name IN ('caller', 'dialled', 'sip_call_id')"
+    with closing(sqlite3.connect(server.settings.storage.database)) as db:
+        fields = db.execute(f"SELECT count(*) FROM disclosures WHERE {names}").fetchone()[0]
+        return fields, db.execute(f"SELECT count(*) FROM pseudonyms WHERE {names}").fetchone()[0]
 
 
 def test_secrets_die_before_the_rows_and_the_event(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,12 +57,68 @@ def test_secrets_die_before_the_rows_and_the_event(server: Server, monkeypatch: 
     assert {event.call: event.personal for event in server.events("call.received")} == {call.id: {}}
     assert server.report().holds
     log = server.open_log()
-    fields = tuple((event.seq, None) for event in server.events("call.received"))
-    log.append([Entry("subject.erased", None, CLAIM, {"who": "officer"}, erases=Erasing(fields, NUMBER))])
+    log.append([erasing(log)])
     log.close()
+    assert left(server) == (0, 0)
     (erased,) = server.events("subject.erased")
     assert (erased.data["fields"], erased.data["secrets"]) == (3, 0)
     assert server.report().erased_fields == 3
+    assert server.findings() == []
+
+
+def test_a_persons_secret_that_outlived_the_event_dies_at_the_next_start(
+    server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    server.call(recorded=False)
+    database, backup = server.settings.storage.database, tmp_path / "backup.sqlite"
+    shutil.copy(database, backup)
+    assert left(server) == (3, 1)
+    log = server.open_log()
+    with monkeypatch.context() as patch:
+
+        def breaks(*_: object) -> None:
+            raise LedgerFatal("the power went")
+
+        patch.setattr(SubjectSecrets, "forget", breaks)
+        with pytest.raises(LedgerFatal):
+            log.append([erasing(log)])
+    log.close()
+    assert len(server.events("subject.erased")) == 1
+    assert left(server) == (0, 0)
+    server.open_log().close()
+    # What leads from the number to its events is gone, also in a copy of the database from before.
+    shutil.copy(backup, database)
+    log = server.open_log()
+    assert log.personal.find_number(NUMBER) == []
+    log.close()
+
+
+def test_what_erases_is_written_by_itself(server: Server) -> None:
+    """Otherwise a neighbour that cannot be written would have it done twice, and the log say that nothing went."""
+    server.call(recorded=False)
+    log = server.open_log()
+    (taken,) = log.append([Entry("node.draining", None, {"reason": "a test"})])
+    again = Entry("node.draining", None, {"reason": "a test"}, id=taken.id)
+    entry = erasing(log)
+    with pytest.raises(EventError):
+        log.append([entry, again])
+    with pytest.raises(LedgerConflict):
+        log.append([replace(entry, id=taken.id)])
+
+    async def write() -> list[LedgerError | None]:
+        writer = GroupWriter(log, checkpoint_events=1000, checkpoint_seconds=60)
+        refusals: list[LedgerError | None] = []
+        for one in (Entry("node.draining", None, {"reason": "before"}), entry, again):
+            writer.put(one, lambda _ack, error: refusals.append(error))
+        await writer.close()
+        return refusals
+
+    before, erased, after = asyncio.run(write())
+    log.close()
+    assert (before, erased) == (None, None)
+    assert isinstance(after, LedgerRefused)
+    (event,) = server.events("subject.erased")
+    assert (event.data["fields"], event.data["secrets"]) == (3, 3)
     assert server.findings() == []
 
 
