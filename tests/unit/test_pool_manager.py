@@ -207,7 +207,69 @@ def test_who_ends_with_a_call_has_as_long_as_a_drain_and_some_more_after_it(tmp_
             assert worker.blamed is None
             manager.watch(worker, now + longest + 1)
             assert worker.blamed is not None
-            assert far.process is not None
-            assert await asyncio.to_thread(far.process.wait, 20) == -9
+            await until(lambda: manager.workers.get(0) is not worker)
+
+    run(main)
+
+
+# -- drained before it is ready ----------------------------------------------------------------------------------------
+
+
+def test_a_worker_drained_while_it_starts_is_waited_for_and_then_drains(tmp_path: Path) -> None:
+    async def main() -> None:
+        edge = NotingEdge()
+        async with managed(tmp_path, "2", edge) as manager:
+            await until(lambda: 0 in StandIn.made[0].asked)
+            worker = manager.workers[0]
+            manager.drain("w0")
+            assert (worker.state, worker.serves) == (State.STARTING, False)
+            manager.watch(worker, asyncio.get_running_loop().time() + 5)
+            assert worker.blamed is None
+            far = StandIn.made[0].born(0)
+            far.ready()
+            await until(lambda: worker.state is State.DRAINING)
+            assert "drain" in far.told()
+            assert ("enable", "w0") not in edge.heard
+            manager.undrain("w0")
+            assert worker.state is State.READY
+            await until(lambda: ("enable", "w0") in edge.heard)
+
+    run(main)
+
+
+def test_a_worker_undrained_while_it_starts_is_the_edges_only_when_it_is_ready(tmp_path: Path) -> None:
+    async def main() -> None:
+        edge = NotingEdge()
+        async with managed(tmp_path, "2", edge) as manager:
+            await until(lambda: 0 in StandIn.made[0].asked)
+            worker = manager.workers[0]
+            manager.drain("node")
+            manager.undrain("node")
+            await manager.edge.settled("w0")
+            assert worker.state is State.STARTING
+            assert ("enable", "w0") not in edge.heard
+            far = StandIn.made[0].born(0)
+            far.ready()
+            await until(lambda: worker.state is State.READY)
+            await until(lambda: ("enable", "w0") in edge.heard)
+            assert worker.ready_at is not None
+            assert far.told() == ["drain", "undrain"]
+
+    run(main)
+
+
+def test_a_worker_that_leaves_while_it_starts_ends_once_it_is_up(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with managed(tmp_path, "2") as manager:
+            await until(lambda: 0 in StandIn.made[0].asked)
+            worker = manager.workers[0]
+            manager.leave(worker, "upgrade")
+            await until(lambda: worker.drained)
+            far = StandIn.made[0].born(0)
+            far.ready()
+            far.beat(served=0)
+            far.beat(served=0, state="draining")
+            await until(lambda: worker.state is State.STOPPING)
+            assert far.told() == ["drain", "stop"]
 
     run(main)

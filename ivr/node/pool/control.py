@@ -44,7 +44,7 @@ class ControlServer:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._path.unlink(missing_ok=True)
         self._server = await asyncio.start_unix_server(self._serve, str(self._path), limit=LINE)
-        os.chmod(self._path, 0o660)
+        os.chmod(self._path, 0o600)
 
     async def stop(self) -> None:
         """Closes."""

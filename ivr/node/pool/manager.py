@@ -208,14 +208,15 @@ class Manager:
             worker.stop(worker.leaving, within=STOP_S)
 
     def worker_ready(self, worker: Pooled) -> None:
-        """It takes calls, for the first time."""
+        """It takes calls, for the first time, or would if it had not been drained meanwhile."""
         took = (self._loop.time() - worker.started) * 1000
-        log.info("%s (pid %d) takes calls, %.0f ms after it was asked for", worker.name, worker.pid, took)
+        what = "takes calls" if worker.state is State.READY else "has started, drained"
+        log.info("%s (pid %d) %s, %.0f ms after it was asked for", worker.name, worker.pid, what, took)
         self.counts["ready"] += 1
         self._crashes.started()
         if self.draining or self.stopping or worker.slot.number in self.held:
             worker.drain("drain")
-        else:
+        if worker.state is State.READY:
             self.edge.want(worker.name, Wanted.IN)
         self.say_ready()
         self.balance_soon()

@@ -31,7 +31,7 @@ class Watcher(Protocol):
     """Who hears of a worker."""
 
     def worker_ready(self, worker: "Pooled") -> None:
-        """It takes calls, for the first time."""
+        """It takes calls, for the first time, or would if it had not been drained meanwhile."""
 
     def worker_changed(self, worker: "Pooled") -> None:
         """A call of it came or went, or it said that it takes no new ones, or again does."""
@@ -56,6 +56,8 @@ class Pooled:
         self._handle = -1
         self.calls: tuple[str, ...] = ()
         self.served = 0
+        self.drained = False
+        """It was told to take no new calls; one that is starting hears that once it is ready."""
         self.closed = False
         """Its last beat said that it takes no new calls; before that, one may be on its way to it or to us."""
         self.rss = 0
@@ -78,7 +80,7 @@ class Pooled:
     @property
     def serves(self) -> bool:
         """Takes calls, or is about to."""
-        return self.state in (State.STARTING, State.READY)
+        return self.state in (State.STARTING, State.READY) and not self.drained
 
     @property
     def age(self) -> Age:
@@ -100,7 +102,8 @@ class Pooled:
         now = self._loop.time()
         match message.get("op"):
             case "ready" if self.state is State.STARTING:
-                self.state, self.ready_at, self.alive_at = State.READY, now, now
+                self.state = State.DRAINING if self.drained else State.READY
+                self.ready_at = self.alive_at = now
                 self._watcher.worker_ready(self)
             case "beat":
                 before = self.calls, self.served, self.closed
@@ -134,13 +137,17 @@ class Pooled:
         """No new calls. `say`: its log line is to say that the node drains."""
         if self.serves:
             self._channel.send({"op": "drain", "reason": reason, "say": say})
-            self.state, self.closed = State.DRAINING, False
+            self.drained, self.closed = True, False
+            if self.state is State.READY:
+                self.state = State.DRAINING
 
     def undrain(self) -> None:
         """New calls again, unless it is on its way out."""
-        if self.state is State.DRAINING and self.leaving is None:
+        if self.drained and self.leaving is None and self.state in (State.STARTING, State.DRAINING):
             self._channel.send({"op": "undrain"})
-            self.state, self.closed = State.READY, False
+            self.drained = self.closed = False
+            if self.state is State.DRAINING:
+                self.state = State.READY
 
     def stop(self, reason: str, *, within: float, say: bool = False) -> None:
         """Drain and end; killed when it has not after `within` seconds."""
