@@ -140,8 +140,12 @@ class Spool:
         write_durably(self._note(call, recording), b"", replace=True, group_as_folder=True)
 
     def is_erased(self, call: str, recording: str) -> bool:
-        """Whether its erasure was ordered, and is not done yet."""
-        return self._note(call, recording).exists()
+        """Whether its erasure was ordered, and is not done yet. Raises VaultError when that cannot be seen."""
+        note = self._note(call, recording)
+        try:
+            return note.exists()
+        except OSError as error:
+            raise from_os_error(error, "look for", note) from error
 
     def erasures(self) -> list[Ordered]:
         """What is to be removed, the oldest order first."""

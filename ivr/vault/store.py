@@ -9,6 +9,7 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -58,7 +59,8 @@ class StoredRecording:
 class Erasure:
     """What an erasure destroyed. Both counts are 0 and `key_destroyed` false when it had been done before.
 
-    `archived`: segments that the archive has; their removal is ordered, and done when the archive can be reached.
+    `archived`: segments that the archive has, 0 when what is known of it cannot be read; their removal is ordered in
+    any case, and done when the archive can be reached.
     """
 
     recording: str
@@ -187,7 +189,9 @@ class RecordingStore:
         destroyed = overwrite_and_remove(self.key_file(recording))
         archived = 0
         if self._spool is not None:
-            archived = len(self._spool.facts(call, recording))
+            # Before the order, which hides what the archive has. An entry that cannot be read costs the count alone.
+            with suppress(VaultError):
+                archived = len(self._spool.facts(call, recording))
             self._spool.order_erasure(call, recording)
         files = size = 0
         try:

@@ -12,6 +12,7 @@ from ivr.vault.durable import write_durably
 from ivr.vault.errors import CannotOpen, KeyFileError, NotFound, VaultError, VaultExists, VaultFull, VaultUnwritable
 from ivr.vault.open import OpenRecording
 from ivr.vault.sealing import load_identities
+from ivr.vault.spool import Pack, Spool
 from ivr.vault.store import RecordingStore
 from ivr.vault.writer import RecordingSummary, RecordingWriter
 from vault_kit import Vault, everything, feed, noise, permit, vault
@@ -124,6 +125,48 @@ def test_an_interrupted_erasure_is_finished_by_the_next(box: Vault) -> None:
         OpenRecording(box.store, kept.call, kept.recording, load_identities(box.officer))
     assert box.store.erase(kept.call, kept.recording).files == len(kept.segments)
     assert list(box.store.recordings.iterdir()) == []
+
+
+def with_spool(box: Vault, tmp_path: Path) -> tuple[RecordingStore, Spool]:
+    spool = Spool(tmp_path / "spool")
+    spool.create()
+    return RecordingStore(box.store.recordings, box.store.keystore, None, spool=spool), spool
+
+
+def test_a_catalog_that_cannot_be_read_does_not_keep_a_recording(box: Vault, tmp_path: Path) -> None:
+    store, spool = with_spool(box, tmp_path)
+    kept = record(box)
+    pack = Pack("p", "00", 9, 1.0, tuple(kept.segments))
+    spool.save(kept.call, kept.recording, [pack])
+    (entry,) = spool.folder.rglob(f"{kept.recording}.json")
+    entry.write_bytes(entry.read_bytes()[:9])
+    done = store.erase(kept.call, kept.recording)
+    assert (done.key_destroyed, done.files, done.archived) == (True, len(kept.segments), 0)
+    assert list(store.local_ids()) == []
+    assert [(one.call, one.recording) for one in spool.erasures()] == [(kept.call, kept.recording)]
+
+
+def test_what_the_archive_has_is_counted_before_its_removal_is_ordered(box: Vault, tmp_path: Path) -> None:
+    store, spool = with_spool(box, tmp_path)
+    kept = record(box)
+    spool.save(kept.call, kept.recording, [Pack("p", "00", 9, 1.0, tuple(kept.segments))])
+    assert store.erase(kept.call, kept.recording).archived == len(kept.segments)
+
+
+def test_a_spool_that_may_not_be_read_is_an_error_of_the_vault(box: Vault, tmp_path: Path) -> None:
+    """Whoever erases catches those, says that it is still to be done, and tries again."""
+    _, spool = with_spool(box, tmp_path)
+    folder = spool.folder / "erase"
+    folder.chmod(0)
+    uid = os.geteuid()
+    if uid == 0:
+        os.seteuid(65534)
+    try:
+        with pytest.raises(VaultUnwritable):
+            spool.is_erased(uuid7(), uuid7())
+    finally:
+        os.seteuid(uid)
+        folder.chmod(0o700)
 
 
 def test_a_calls_folder_stays_while_it_has_another_recording(box: Vault) -> None:
