@@ -3,6 +3,7 @@
 
 import asyncio
 import grp
+import pwd
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -25,11 +26,14 @@ from ivr.vault.errors import VaultError
 
 @click.command()
 @click.option("--config", type=click.Path(file_okay=False, path_type=Path), default=Path(), help="The server's folder.")
-@click.option("--group", help="Primary group whose processes may append too, beside those of the ledger's own user.")
-def command(config: Path, group: str | None) -> None:
+@click.option(
+    "--user", help="The workers' user, where it is not the ledger's own. Root and the ledger's own always may."
+)
+@click.option("--group", help="Primary group whose processes may ask for what tools ask; they cannot write calls.")
+def command(config: Path, user: str | None, group: str | None) -> None:
     """Sign and store events until SIGTERM. The only process that reads the signing key."""
     try:
-        access = _access(group)
+        access = _access(user, group)
         settings = Settings.load(config)
         set_up_logs("ledger", settings.log.level, settings.log.format, settings.log.personal)
         run_process(lambda stop, on_ready: _run(settings, access, stop, on_ready))
@@ -38,11 +42,13 @@ def command(config: Path, group: str | None) -> None:
         raise click.exceptions.Exit(Exit.COULD_NOT_RUN) from error
 
 
-def _access(group: str | None) -> Access:
-    if group is None:
-        return Access()
+def _access(user: str | None, group: str | None) -> Access:
     try:
-        return Access(gids=frozenset({grp.getgrnam(group).gr_gid}))
+        uids = frozenset() if user is None else frozenset({pwd.getpwnam(user).pw_uid})
+    except KeyError:
+        raise OSError(f"there is no user {user!r} on this machine") from None
+    try:
+        return Access(uids, frozenset() if group is None else frozenset({grp.getgrnam(group).gr_gid}))
     except KeyError:
         raise OSError(f"there is no group {group!r} on this machine") from None
 

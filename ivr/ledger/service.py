@@ -23,7 +23,7 @@ from ivr.ledger.log import Entry, Log
 from ivr.ledger.opencalls import Inventory, OpenCalls
 from ivr.ledger.people import FORBIDDEN, GRANTS, Person, authorise, load_people
 from ivr.ledger.personal import Match, PersonalSettings
-from ivr.ledger.protocol import INVALID, LIMITED, Ack
+from ivr.ledger.protocol import INVALID, LIMITED, Ack, ProtocolError
 from ivr.ledger.stats import LedgerStats
 from ivr.ledger.validate import ERASES, TOOL_ONLY, entry_of, erasing_of
 from ivr.ledger.writer import GroupWriter
@@ -33,18 +33,40 @@ _log = logging.getLogger(__name__)
 TICK_S = 1.0
 # Eleven random digits: a year of guessing at this rate meets one of 10,000 codes with a chance of 1 in 230.
 GUESSES, GUESS_WINDOW = 5, timedelta(hours=1)
+BY_TOOLS_TOO = frozenset({"recording.erased"})
+"""What workers write, and retention and an officer's erasure as well."""
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Who may connect: this process's own user always, others by uid or by primary gid."""
+    """Who may connect and as what, by what the kernel says of a peer: user and primary group.
+
+    This process's own user and root may everything; for them the role that they name is only a name. `uids` are
+    workers: they write what happens in calls, and nothing that only a tool may. `gids` are primary groups of tools:
+    they never write what happened in a call.
+    """
 
     uids: frozenset[int] = frozenset()
     gids: frozenset[int] = frozenset()
 
     def allows(self, uid: int, gid: int) -> bool:
-        """Whether a peer with these kernel-checked credentials may append events."""
-        return uid == os.geteuid() or uid in self.uids or gid in self.gids
+        """Whether a peer with these kernel-checked credentials may connect."""
+        return self.works(uid) or gid in self.gids
+
+    def works(self, uid: int) -> bool:
+        """Whether this user may be a worker."""
+        return self._trusts(uid) or uid in self.uids
+
+    def admits(self, uid: int, kind: str) -> bool:
+        """Whether this user, once connected, may cause this event or search at all."""
+        if self._trusts(uid):
+            return True
+        tools = kind in TOOL_ONLY or kind in GRANTS
+        return not tools if uid in self.uids else tools or kind in BY_TOOLS_TOO
+
+    @staticmethod
+    def _trusts(uid: int) -> bool:
+        return uid in (0, os.geteuid())
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +93,7 @@ class LedgerService:
         self._inventory = inventory
         self._calls = OpenCalls()
         self._workers: dict[str, Connection] = {}
-        self._connections: set[Connection] = set()
+        self._connections: dict[Connection, int] = {}  # with the peer's user
         self._tasks: set[asyncio.Task[None]] = set()
         self._clock = ClockWatch()
         self._stopping = False
@@ -135,11 +157,13 @@ class LedgerService:
         if self._stopping or not self._settings.access.allows(uid, gid):
             _log.warning("refused a connection of uid %d gid %d", uid, gid)
             return False
-        self._connections.add(connection)
+        self._connections[connection] = uid
         return True
 
     def hello(self, connection: Connection, live: list[str]) -> list[str]:
         """A peer says who it is and which calls it still drives; gives those that are no longer open."""
+        if (connection.role == "worker" or live) and not self._settings.access.works(self._connections[connection]):
+            raise ProtocolError("its user may not be a worker")
         lost = self._calls.claim(live, connection)
         if connection.role == "worker":
             if connection.worker not in self._workers:
@@ -215,6 +239,9 @@ class LedgerService:
 
     def _may(self, connection: Connection, kind: str, message: dict[str, Any]) -> Person | None:
         """Who asks, where somebody must. Raises LedgerRefused."""
+        uid = self._connections.get(connection)
+        if uid is None or not self._settings.access.admits(uid, kind):
+            raise LedgerRefused(FORBIDDEN, f"{kind} is not for this user")
         if kind not in TOOL_ONLY and kind not in GRANTS:
             return None
         if connection.role != "tool":
@@ -248,7 +275,7 @@ class LedgerService:
         """The connection is gone; its calls are lost unless the worker comes back at once."""
         if connection in self._connections and not self._stopping:
             self._spawn(self._settle(connection, self._settings.reclaim_seconds, "worker-lost"))
-        self._connections.discard(connection)
+        self._connections.pop(connection, None)
 
     # -- own events --
 
@@ -256,18 +283,24 @@ class LedgerService:
         """After the grace, say what became of the calls that nobody claimed."""
         if self._calls.of(owner) or isinstance(owner, Connection):
             await asyncio.sleep(grace)
-        lost = self._calls.of(owner)
-        for call in lost:
+        lost = 0
+        for call in self._calls.of(owner):
             try:
                 found = {r: await asyncio.to_thread(self._inventory, call, r) for r in self._calls.recordings(call)}
             except Exception:  # whatever the storage has: other calls must go on being logged
                 _log.exception("call %s is lost, but its recordings cannot be read: settled at the next start", call)
+                found = None
+            # Other calls take their time, and so does a disk: the worker may be back and drive it again.
+            if not self._calls.owned(call, owner):
                 continue
-            for entry in self._calls.lose(call, found, why, monotonic()):
-                self._put(entry)
+            lost += not self._calls.over(call)
+            if found is not None:
+                for entry in self._calls.lose(call, found, why, monotonic()):
+                    self._put(entry)
+                self._calls.drop(call)
         if isinstance(owner, Connection) and self._workers.get(owner.worker) is owner:
             del self._workers[owner.worker]
-            self._put(Entry("worker.left", None, {"worker": owner.worker, "calls_lost": len(lost)}))
+            self._put(Entry("worker.left", None, {"worker": owner.worker, "calls_lost": lost}))
 
     def _reopen(self, owner: Hashable) -> None:
         now, wall = monotonic(), datetime.now(UTC)

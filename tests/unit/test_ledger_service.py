@@ -225,6 +225,48 @@ def test_who_may_connect() -> None:
     assert Access(uids=frozenset({me + 1})).allows(me + 1, 12345)
     assert Access(gids=frozenset({12345})).allows(me + 1, 12345)
     assert not Access(uids=frozenset({me + 1}), gids=frozenset({12345})).allows(me + 2, 12346)
+    assert Access().allows(0, 0)
+
+
+def test_a_worker_is_no_tool_and_a_tool_is_no_worker_whatever_they_say() -> None:
+    me = os.geteuid()
+    worker, desk = me + 1, me + 2
+    access = Access(frozenset({worker}), frozenset({12345}))
+    assert access.works(me)
+    assert access.works(worker)
+    assert not access.works(desk)
+    for kind in ("call.received", "recording.permitted", "consent.decided"):
+        assert access.admits(worker, kind)
+        assert not access.admits(desk, kind)
+    for kind in ("retention.applied", "recording.accessed", "subject.find"):
+        assert not access.admits(worker, kind)
+        assert access.admits(desk, kind)
+    for kind in ("call.received", "retention.applied", "recording.erased"):
+        assert access.admits(me, kind)
+    assert access.admits(worker, "recording.erased")
+    assert access.admits(desk, "recording.erased")
+
+
+def test_the_service_asks_who_a_peer_is_before_it_believes_a_role(
+    home: Home, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def test() -> None:
+        async with serving(home):
+            client = await LedgerClient.connect(home.socket, "worker-1")
+            monkeypatch.setattr(Access, "admits", lambda _self, _uid, kind: kind != "call.received")
+            with pytest.raises(LedgerRefused, match="not for this user"):
+                await send(client, received())
+            await client.close()
+            monkeypatch.setattr(Access, "works", lambda *_: False)
+            monkeypatch.setattr(Access, "allows", lambda *_: True)
+            with pytest.raises(LedgerUnavailable):
+                await LedgerClient.connect(home.socket, "worker-2")
+            _, tool = await hello(home)
+            tool.close()
+            await tool.wait_closed()
+
+    run(test())
+    assert "its user may not be a worker" in caplog.text
 
 
 def test_a_peer_that_is_not_allowed_is_disconnected(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

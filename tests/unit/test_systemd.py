@@ -147,12 +147,17 @@ def test_workers_outlive_their_manager_and_are_renewed_by_a_reload() -> None:
 # -- who may touch what ----------------------------------------------------------------------------------------------
 
 
-def test_ledger_and_worker_are_different_users_with_one_primary_group() -> None:
+def test_the_ledger_knows_its_workers_by_their_user_and_hears_no_group_that_a_unit_has() -> None:
     ledger, worker = settings_of("ivr-ledger.service"), settings_of("ivr-pool.service")
     assert ledger["User"] != worker["User"]
-    # The ledger lets in its own primary group; the kernel tells it no other of a peer.
-    assert ledger["Group"] == worker["Group"] == ["ivr"]
-    assert "--group ivr" in ledger["ExecStart"][0]
+    assert ledger["Group"] == worker["Group"] == ["ivr"]  # of the socket
+    words = shlex.split(ledger["ExecStart"][0])
+    assert words[words.index("--user") + 1 :][:3] == [*worker["User"], "--group", "ivr-desk"]
+    others = [unit for unit in SERVICES if settings_of(unit)["User"] not in (ledger["User"], worker["User"])]
+    assert set(others) == {"ivr-edge.service", "ivr-archive.service"}
+    for unit in SERVICES:
+        found = settings_of(unit)
+        assert "ivr-desk" not in [*found["Group"], *found.get("SupplementaryGroups", [])]
     declared = (UNITS / "ivr.sysusers").read_text()
     for user in (ledger["User"][0], worker["User"][0]):
         assert re.search(rf"^u {user} +-:ivr ", declared, re.MULTILINE)
@@ -163,8 +168,9 @@ def test_the_users_can_be_made(tmp_path: Path) -> None:
     subprocess.run(["systemd-sysusers", f"--root={tmp_path}", str(UNITS / "ivr.sysusers")], check=True, timeout=60)
     passwd = (tmp_path / "etc/passwd").read_text()
     groups = {line.split(":")[0]: line.split(":")[2] for line in (tmp_path / "etc/group").read_text().splitlines()}
-    for user in ("ivr-ledger", "ivr-worker"):
-        assert re.search(rf"^{user}:[^:]*:\d+:{groups['ivr']}:", passwd, re.MULTILINE)
+    for user, group in (("ivr-ledger", "ivr"), ("ivr-worker", "ivr"), ("ivr-archive", "ivr"), ("ivr-edge", "ivr-edge")):
+        assert re.search(rf"^{user}:[^:]*:\d+:{groups[group]}:", passwd, re.MULTILINE)
+    assert "ivr-desk" in groups
 
 
 def table() -> list[tuple[str, str, int, str, str]]:
@@ -219,6 +225,9 @@ RIGHTS = [
     ("ivr-worker", 6, f"{HOME}/data/keystore", True),
     ("ivr-worker", 1, f"{HOME}/run", True),
     ("ivr-worker", 2, f"{HOME}/run", False),
+    ("ivr-worker", 7, f"{HOME}/run/pool", True),
+    ("ivr-edge", 1, f"{HOME}/run/pool", False),
+    ("ivr-archive", 1, f"{HOME}/run/pool", False),
 ]
 
 
@@ -260,10 +269,14 @@ def test_the_worker_cannot_even_see_what_it_may_not_read() -> None:
 def test_the_edge_is_a_user_of_its_own_that_sees_no_key_and_no_recording() -> None:
     found = settings_of("ivr-edge.service")
     assert found["User"] == ["ivr-edge"]
-    assert found["Group"] == ["ivr"]  # the pool tells it on a socket of this group who takes calls
-    assert re.search(r"^u ivr-edge +-:ivr ", (UNITS / "ivr.sysusers").read_text(), re.MULTILINE)
+    assert (found["Group"], found["SupplementaryGroups"]) == (["ivr-edge"], ["ivr"])
+    # Who may open its RPC socket can place calls: the pool, and neither the archiver nor the ledger.
+    assert [unit for unit in SERVICES if "ivr-edge" in settings_of(unit).get("SupplementaryGroups", [])] == [
+        "ivr-pool.service"
+    ]
+    assert re.search(r"^u ivr-edge +-:ivr-edge ", (UNITS / "ivr.sysusers").read_text(), re.MULTILINE)
     assert re.search(
-        rf"^d {HOME}/run/edge +0750 ivr-edge +ivr ", (UNITS / "ivr-edge.tmpfiles").read_text(), re.MULTILINE
+        rf"^d {HOME}/run/edge +0750 ivr-edge +ivr-edge ", (UNITS / "ivr-edge.tmpfiles").read_text(), re.MULTILINE
     )
     assert found["ReadWritePaths"] == [f"-{HOME}/run/edge"]
     hidden = " ".join(found["InaccessiblePaths"]).replace("-/", "/").split()
@@ -324,7 +337,7 @@ def test_retention_reads_the_log_and_erases_what_the_worker_made_and_sees_no_sec
 
 
 if os.geteuid() == 0:  # the kernel's own word on it, where this may become another user
-    LEDGER, WORKER, GROUP, LEDGER_GROUP = 60_001, 60_002, 60_003, 60_004
+    LEDGER, WORKER, GROUP, LEDGER_GROUP, OTHER, DESK_GROUP = 60_001, 60_002, 60_003, 60_004, 60_005, 60_006
 
     @pytest.fixture
     def home() -> Iterator[Path]:
@@ -401,12 +414,23 @@ except PermissionError:
         assert process.returncode == 0, err
         return out
 
+    def failed(process: "subprocess.Popen[str]") -> str:
+        out, err = process.communicate(timeout=60)
+        assert (process.returncode, out) == (1, "")
+        return err
+
     def test_the_kernel_lets_the_worker_append_and_record_and_nothing_more(home: Path) -> None:
-        serve = f"ivr.cli.ledger._access = lambda _: ivr.cli.ledger.Access(gids=frozenset([{GROUP}]))"
+        allowed = f"Access(frozenset([{WORKER}]), frozenset([{DESK_GROUP}]))"
+        serve = f"ivr.cli.ledger._access = lambda *_: ivr.cli.ledger.{allowed}"
         run = "ivr.cli.ledger.command(['--config', sys.argv[1]])"
         ledger = as_user(LEDGER, "ivr.cli.ledger, sqlalchemy.dialects.sqlite", f"{serve}\n{run}", str(home))
         try:
             assert int(said(as_user(WORKER, "ivr.ledger.client", APPEND, str(home / "run/ledger.sock")))) > 1
+            # Of the same primary group, as the archiver is.
+            once = APPEND.replace("wait=20", "wait=0.5")  # it is up
+            assert "LedgerUnavailable" in failed(
+                as_user(OTHER, "ivr.ledger.client", once, str(home / "run/ledger.sock"))
+            )
             assert said(as_user(WORKER, "ivr.vault.store", TOUCH, str(home))) == "recorded\n"
             assert said(as_user(LEDGER, "ivr.vault.store", LIST, str(home))) == "['.x.assent-part-1'] 1\nno keystore\n"
             assert ledger.poll() is None
