@@ -42,7 +42,10 @@ class _Call:
 
 
 class OpenCalls:
-    """Calls from `call.received` to `call.ended` and the end of their recordings."""
+    """Calls from `call.received` to `call.ended` and the end of their recordings.
+
+    Of each that was permitted: a recorder may open, and say so, long after the call when its storage hangs.
+    """
 
     def __init__(self) -> None:
         self._calls: dict[str, _Call] = {}
@@ -63,7 +66,7 @@ class OpenCalls:
                 raise LedgerRefused(INVALID, f"call {entry.call} was received already")
             return
         if call is None:
-            if entry.type == "recording.erased":
+            if entry.type in ("recording.erased", "recording.not_erased"):
                 return
             raise LedgerRefused(CALL_CLOSED, f"{entry.type}: call {entry.call} is over, was lost or never began")
         if call.owner is not owner:
@@ -90,7 +93,7 @@ class OpenCalls:
             call.recordings.pop(str(recording), None)
         elif entry.type in ("call.ended", "call.lost"):
             call.ended = True
-        if call.ended and not any(one.started for one in call.recordings.values()):
+        if call.ended and not call.recordings:
             del self._calls[entry.call]
 
     def claim(self, calls: Sequence[str], owner: Hashable) -> list[str]:
@@ -105,9 +108,21 @@ class OpenCalls:
         """The calls that this owner drives, oldest first."""
         return [name for name, call in self._calls.items() if call.owner is owner]
 
+    def over(self, name: str) -> bool:
+        """Whether an open call has ended, and only recordings of it have not."""
+        return self._calls[name].ended
+
+    def owned(self, name: str, owner: Hashable) -> bool:
+        """Whether this call is open and nobody else drives it."""
+        return name in self._calls and self._calls[name].owner is owner
+
+    def drop(self, name: str) -> None:
+        """All that can be said of a lost call has been said. Harmless when it is gone already."""
+        self._calls.pop(name, None)
+
     def recordings(self, name: str) -> list[str]:
-        """The recordings of an open call that were permitted and have not stopped."""
-        return list(self._calls[name].recordings)
+        """The recordings of a call that were permitted and have not stopped; none of one that is not open."""
+        return list(self._calls[name].recordings) if name in self._calls else []
 
     def lose(self, name: str, found: Mapping[str, Segments], why: str, now: float) -> list[Entry]:
         """What the log must say of a call whose worker is gone: each recording's remains, then the loss itself."""

@@ -285,12 +285,12 @@ class LedgerService:
             await asyncio.sleep(grace)
         lost = 0
         for call in self._calls.of(owner):
+            found = None
             try:
                 found = {r: await asyncio.to_thread(self._inventory, call, r) for r in self._calls.recordings(call)}
             except Exception:  # whatever the storage has: other calls must go on being logged
                 _log.exception("call %s is lost, but its recordings cannot be read: settled at the next start", call)
-                found = None
-            # Other calls take their time, and so does a disk: the worker may be back and drive it again.
+            # A disk takes its time, with this call and those before it: the worker may be back and drive it again.
             if not self._calls.owned(call, owner):
                 continue
             lost += not self._calls.over(call)

@@ -224,9 +224,10 @@ class Store:
         """All events of the calls that neither ended nor were lost, or whose recordings never stopped, in order."""
         received = select(EVENTS.c.call).where(EVENTS.c.type == "call.received")
         over = select(EVENTS.c.call).where(EVENTS.c.type.in_(["call.ended", "call.lost"]))
-        started = select(EVENTS.c.recording).where(EVENTS.c.type == "recording.started")
+        # From the permit on: a recorder may open, and say so, after the call.
+        permits = select(EVENTS.c.recording).where(EVENTS.c.type == "recording.permitted")
         stopped = select(EVENTS.c.recording).where(EVENTS.c.type == "recording.stopped")
-        running = select(EVENTS.c.call).where(EVENTS.c.recording.in_(started.except_(stopped)))
+        running = select(EVENTS.c.call).where(EVENTS.c.recording.in_(permits.except_(stopped)))
         query = select(EVENTS).where(or_(EVENTS.c.call.in_(received.except_(over)), EVENTS.c.call.in_(running)))
         return [EventRow(**row._mapping) for row in self._read(query.order_by(EVENTS.c.seq))]
 

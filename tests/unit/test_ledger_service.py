@@ -4,6 +4,7 @@
 import asyncio
 import os
 import stat
+import threading
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
@@ -342,7 +343,7 @@ def test_a_permit_whose_recorder_kept_nothing_leaves_no_trace_of_a_recording(hom
             client = await LedgerClient.connect(home.socket, "worker-1")
             for entry in (received(), permitted(), received(other), permitted(other, recording), ended(other)):
                 await send(client, entry)
-            with pytest.raises(LedgerRefused, match="is over"):
+            with pytest.raises(LedgerRefused, match="has ended"):
                 await send(client, joined(other))
             await client.close()
             await until(lambda: "call.lost" in types(home), "call.lost")
@@ -438,6 +439,86 @@ def test_a_recording_that_outlives_its_call_can_still_stop(home: Home) -> None:
     run(test())
     assert home.verify(files=True) == []
     assert "call.lost" not in types(home)
+
+
+def test_a_recorder_may_open_and_stop_after_its_call(home: Home) -> None:
+    """Storage that hangs for longer than the rest of the call: what it keeps after all must not be out of reach."""
+    facts = write_segments(home)
+    data = {"at_ms": 9100, "recording": RECORDING, "reason": "withdrawn", "error": "VaultUnwritable"}
+    not_erased = Entry("recording.not_erased", CALL, data)
+
+    async def test() -> None:
+        async with serving(home):
+            client = await LedgerClient.connect(home.socket, "worker-1")
+            for entry in (received(), permitted(), ended(), started(), stopped(facts), not_erased):
+                await send(client, entry)
+            with pytest.raises(LedgerRefused, match="is over"):
+                await send(client, started())
+            await client.close()
+
+    run(test())
+    assert home.verify(files=True) == []
+    with LogReader(home.db) as log:
+        found = look(log).recordings[RECORDING]
+    assert found.stopped is not None
+    assert found.owed is not None
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_recorder_that_was_lost_after_its_call_is_accounted_for(home: Home, restarted: bool) -> None:
+    facts = write_segments(home)
+
+    async def begin() -> None:
+        async with serving(home, lambda *_: facts):
+            client = await LedgerClient.connect(home.socket, "worker-1")
+            for entry in (received(), permitted(), ended()):
+                await send(client, entry)
+            if not restarted:
+                await client.close()
+                await until(lambda: "worker.left" in types(home), "worker.left")
+        await client.close()
+
+    async def settle() -> None:
+        async with serving(home, lambda *_: facts, start_grace_seconds=0.1):
+            await until(lambda: "recording.stopped" in types(home), "recording.stopped")
+
+    run(begin())
+    assert ("recording.stopped" in types(home)) is not restarted
+    run(settle())
+    (stop,) = events(home, "recording.stopped")
+    assert (stop.data["reason"], stop.data["segments"]) == ("lost", facts)
+    assert "call.lost" not in types(home)
+    assert all(event.data["calls_lost"] == 0 for event in events(home, "worker.left"))
+    assert home.verify(files=True) == []
+
+
+def test_a_worker_that_is_back_while_its_recordings_are_looked_at_keeps_its_calls(home: Home) -> None:
+    looked, back = threading.Event(), threading.Event()
+
+    def slow(_call: str, _recording: str) -> list[Any]:
+        looked.set()
+        back.wait(20)
+        return []
+
+    async def test() -> None:
+        async with serving(home, slow):
+            one = await LedgerClient.connect(home.socket, "worker-1")
+            for entry in (received(), permitted(), started()):
+                await send(one, entry)
+            await one.close()
+            await until(looked.is_set, "the recordings are looked at")
+            two = await LedgerClient.connect(home.socket, "worker-2", live_calls=lambda: [CALL])
+            back.set()
+            await until(lambda: "worker.left" in types(home), "worker.left")
+            await send(two, joined())
+            await send(two, stopped([]))
+            await send(two, ended())
+            await two.close()
+
+    run(test())
+    assert "call.lost" not in types(home)
+    assert len(events(home, "recording.stopped")) == 1
+    assert events(home, "worker.left")[0].data["calls_lost"] == 0
 
 
 def test_a_client_survives_a_restart_of_the_ledger_and_keeps_its_call(home: Home) -> None:
