@@ -39,7 +39,7 @@ class Size:
     capacity: capacity.Plan
 
 
-_CROWDS = capacity.Plan(sizes=(10, 100, 250), hold=20, short_rate=60, short_seconds=60)
+_CROWDS = capacity.Plan(sizes=(10, 100, 180, 250), hold=20, short_rate=60, short_seconds=60)
 _FEW = capacity.Plan(sizes=(4, 10), hold=5, short_rate=5, short_seconds=5)
 
 FULL = Size(
@@ -138,7 +138,7 @@ def report(figures: list[Figure], machine: Mapping[str, object]) -> str:
 @click.option("--strict", is_flag=True, help="Exit with 1 when a target is missed.")
 @click.option("--output", type=click.Path(path_type=Path), help="Also write the JSON to this file.")
 def main(as_json: bool, quick: bool, parts: tuple[str, ...], strict: bool, output: Path | None) -> None:
-    """Measure calls, latencies and evidence of the checked-out code, in about ten minutes."""
+    """Measure calls, latencies and evidence of the checked-out code, in about a quarter of an hour."""
     talk = Console(stderr=True)
     began = time.monotonic()
     figures: list[Figure] = []

@@ -3,6 +3,7 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -19,6 +20,8 @@ GROUP = "capacity"
 RATE = 10.0
 """New calls a second while the calls of a measurement are set up."""
 SETTLE_S = 3.0
+LATE_S = 20.0
+"""How much longer than their set-up takes at best the calls of a measurement are waited for."""
 T1_MS = 500.0
 """A 200 that comes later is late: the caller has sent the INVITE again by then (RFC 3261 section 17.1.1.1, T1)."""
 COST = Target(0.30)
@@ -56,20 +59,27 @@ def measure(folder: Path, plan: Plan) -> Iterator[Figure]:
 
 
 def _held(crowd: Crowd, size: int, hold: float) -> tuple[Cost, list[float], int]:
-    """`size` calls at once for `hold` seconds: their cost, INVITE to 200 in ms, and how many SIPp calls failed."""
-    first = crowd.server.log.next
+    """`size` calls at once for `hold` seconds: their cost, INVITE to 200 in ms, and how many SIPp calls failed.
+
+    On a machine that cannot carry them they come late or fail: what was reached is measured all the same.
+    """
+    log = crowd.server.log
+    first = log.next
     up = size / RATE
-    with crowd.ring(Ring(size, RATE, up + SETTLE_S + hold + 6)) as callers:
-        try:
-            crowd.wait_recording(size, first, within=up + 30)
-        except AssertionError as error:
-            raise AssertionError(f"{size} calls were not all recorded: {error}\n{callers.told}") from error
+    with crowd.ring(Ring(size, RATE, up + LATE_S + hold)) as callers:
+        began = time.monotonic()
+        with suppress(AssertionError):
+            crowd.wait_recording(size, first, within=up + LATE_S / 2)
         time.sleep(SETTLE_S)
-        cost = used(roles(crowd.server), size, hold)
-        finished = callers.finish(up + hold + 60)
+        log.poll()
+        recorded = sum(event.type == "recording.started" for event in log.events)
+        left = up + LATE_S + hold - (time.monotonic() - began)
+        cost = used(roles(crowd.server), max(1, recorded), max(1.0, min(hold, left - 2)))
+        finished = callers.finish(up + LATE_S + hold + 60)
         answers = crowd.phones.answer_ms()
         failed = 0 if finished and len(answers) == size else max(1, size - len(answers))
-    crowd.server.log.wait("call.ended", within=60, since=first, count=size)
+    with suppress(AssertionError):
+        log.wait("call.ended", within=60, since=first, count=size)
     return cost, answers, failed
 
 
@@ -139,10 +149,8 @@ def _short(folder: Path, plan: Plan) -> Iterator[Figure]:
         crowd.server.log.poll()
         answers = crowd.phones.answer_ms()
         failed = 0 if finished and len(answers) == calls else max(1, calls - len(answers))
-        try:
+        with suppress(AssertionError):  # what is missing is counted below
             crowd.server.log.wait("call.ended", within=60, since=first, count=calls - failed)
-        except AssertionError:
-            pass  # what is missing is counted below
         cost = cpu.between(before, cpu.used(pids)) / max(1, calls) * 1000
         received = sum(event.type == "call.received" for event in crowd.server.log.events)
         ended = sum(event.type == "call.ended" for event in crowd.server.log.events)
