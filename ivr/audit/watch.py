@@ -6,7 +6,7 @@ Quick on purpose: signatures and file contents are `ivr log verify`'s, presence 
 
 import re
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -42,7 +42,8 @@ class Alarm(StrEnum):
     NOT_ERASED = "not-erased"
     """A file of a recording that was erased according to the log."""
     ERASURE_OWED = "erasure-owed"
-    """A recording that was to be erased is still there: the storage refused. `ivr retention run` tries again."""
+    """A recording that was to be erased is still there: the storage refused, or the worker died over it.
+    `ivr retention run` erases it."""
     REQUEST_OVERDUE = "request-overdue"
     """A person's request is open past its last day."""
     CHECKPOINT_LATE = "checkpoint-late"
@@ -73,7 +74,7 @@ def watch(
     `archived`: which files of a recording are known to be in an archive; it is not asked whether they still are.
     """
     recordings, permits = Recordings(), set[str]()
-    raised = list(_recordings(source, recordings, permits))
+    raised = list(_recordings(source, recordings, permits, now))
     try:
         raised += [*_missing(folder, recordings, archived), *_unknown(folder, recordings, permits)]
     except OSError as error:
@@ -89,9 +90,63 @@ def _events(source: LogSource, beginning: str) -> Iterator[Event]:
             raise SourceError(f"event {row.seq}: {error}; run: ivr log verify") from None
 
 
-def _recordings(source: LogSource, recordings: Recordings, permits: set[str]) -> Iterator[Raised]:
+@dataclass(slots=True)
+class _Owed:
+    """What was to be erased and was not: as the worker said itself, or by a withdrawal that nobody followed."""
+
+    withdrawals: dict[str | None, Event]
+    refused: dict[str, Event] = field(default_factory=dict)
+    withdrawn: dict[str, Event] = field(default_factory=dict)
+    since: dict[str, str] = field(default_factory=dict)
+
+    def note(self, name: str, event: Event) -> None:
+        withdrawal = self.withdrawals.get(event.call)
+        if event.type == "recording.permitted" and withdrawal is not None and event.seq < withdrawal.seq:
+            self.withdrawn[name] = withdrawal
+        elif event.type == "recording.stopped" and name in self.withdrawn:
+            self.since[name] = max(event.time, self.withdrawn[name].time)
+        elif event.type == "recording.not_erased":
+            self.refused[name] = event
+        elif event.type == "recording.erased":
+            self.refused.pop(name, None)
+
+    def raised(self, recordings: Recordings, now: datetime) -> Iterator[Raised]:
+        for name, event in self.refused.items():
+            what = f"was to be erased (event {event.seq}), and the storage refused: {event.data.get('error')}"
+            yield Raised(Alarm.ERASURE_OWED, f"recording {name}", what)
+        for name, time in self.since.items():
+            one = recordings.get(name)
+            # A worker that is well takes a moment.
+            if name in self.refused or one is None or one.erased is not None:
+                continue
+            if now - datetime.fromisoformat(time) > GRACE:
+                what = f"was to be erased by a withdrawal (event {self.withdrawn[name].seq}), and nobody did"
+                yield Raised(Alarm.ERASURE_OWED, f"recording {name}", what)
+
+
+def _withdrawals(source: LogSource) -> dict[str | None, Event]:
+    """By call the newest withdrawal that destroys what was recorded before it, as the call's policy says."""
+    withdrawn = list(_events(source, "consent.withdrawn"))
+    if not withdrawn:
+        return {}
+    calls = {event.call for event in withdrawn}
+    asked = [event for event in _events(source, "consent.asked") if event.call in calls]
+    erases: set[str | None] = set()
+    found: dict[str | None, Event] = {}
+    for event in sorted([*asked, *withdrawn], key=lambda one: one.seq):
+        policy = event.data.get("policy")
+        if event.type == "consent.withdrawn":
+            found |= {event.call: event} if event.call in erases else {}
+        elif isinstance(policy, dict) and policy.get("on_withdraw") == "erase":
+            erases.add(event.call)
+        else:
+            erases.discard(event.call)
+    return found
+
+
+def _recordings(source: LogSource, recordings: Recordings, permits: set[str], now: datetime) -> Iterator[Raised]:
     permitted: set[tuple[str | None, str]] = set()
-    owed: dict[str, Event] = {}
+    owed = _Owed(_withdrawals(source))
     for event in _events(source, "recording."):
         name = str(event.data.get("recording"))
         if event.type == "recording.permitted":
@@ -99,14 +154,9 @@ def _recordings(source: LogSource, recordings: Recordings, permits: set[str]) ->
             permits.add(name)
         elif event.type == "recording.started" and (event.call, name) not in permitted:
             yield Raised(Alarm.NO_PERMIT, f"recording {name}", f"event {event.seq} of call {event.call} has no permit")
-        elif event.type == "recording.not_erased":
-            owed[name] = event
-        elif event.type == "recording.erased":
-            owed.pop(name, None)
+        owed.note(name, event)
         recordings.note(event)
-    for name, event in owed.items():
-        what = f"was to be erased (event {event.seq}), and the storage refused: {event.data.get('error')}"
-        yield Raised(Alarm.ERASURE_OWED, f"recording {name}", what)
+    yield from owed.raised(recordings, now)
 
 
 def _missing(folder: Path, recordings: Recordings, archived: Archived) -> Iterator[Raised]:

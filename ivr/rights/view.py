@@ -11,7 +11,7 @@ from ivr.ledger.query import LogReader, ShownEvent
 
 _TYPES = (
     "call.received", "call.ended", "call.lost", "consent.asked", "consent.decided", "consent.withdrawn",
-    "recording.started", "recording.stopped", "recording.erased", "recording.not_erased",
+    "recording.permitted", "recording.started", "recording.stopped", "recording.erased", "recording.not_erased",
     "recording.accessed", "recording.exported",
     "hold.placed", "hold.lifted", "retention.applied",
     "subject.request.opened", "subject.request.packaged", "subject.request.closed",
@@ -52,6 +52,9 @@ class Call:
     decisions: list[ShownEvent] = field(default_factory=list)
     over: bool = False
     recordings: list[Recording] = field(default_factory=list)
+    permits: set[str] = field(default_factory=set)
+    owed: dict[str, str] = field(default_factory=dict)
+    """Recordings by id that were permitted before a withdrawal that erases, and when that was. Not each began."""
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -192,6 +195,7 @@ def _call(view: View, event: ShownEvent) -> None:
     elif event.type.startswith("consent."):
         call.decisions.append(event)
         if event.type == "consent.withdrawn" and call.erases:
+            call.owed = dict.fromkeys(call.permits, event.time) | call.owed
             for recording in call.recordings:
                 recording.owed = recording.owed or event.time
     else:
@@ -203,13 +207,20 @@ def _recording(view: View, event: ShownEvent) -> None:
     if event.type in ("recording.accessed", "recording.exported"):
         view.listened.append(event)
         return
+    call = view.calls.get(event.call or "")
+    if event.type == "recording.permitted":
+        if call is not None:
+            call.permits.add(name)
+        return
     found = view.recordings.get(name)
     # A worker that was lost may not have said that it had begun; what it kept was found by the ledger.
     began = event.type == "recording.started" or (event.type == "recording.stopped" and event.data.get("segments"))
     if found is None and began and event.call is not None:
         found = view.recordings[name] = Recording(name, event.call, event.time)
-        if event.call in view.calls:
-            view.calls[event.call].recordings.append(found)
+        if call is not None:
+            call.recordings.append(found)
+            # The withdrawal came while the recorder was opening.
+            found.owed = call.owed.get(name)
     if found is None:
         return
     if event.type == "recording.stopped":

@@ -4,6 +4,7 @@
 import json
 import re
 import time
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,8 +12,13 @@ import pytest
 
 from ivr.audit.watch import Alarm
 from ivr.ledger.ids import uuid7
-from ivr.ledger.log import Entry
+from ivr.ledger.keys import load_vkey
+from ivr.ledger.log import Entry, Log
+from ivr.ledger.permit import verify_permit
+from ivr.rights.view import event_time
+from ivr.vault.writer import RecordingWriter
 from rights_kit import Server, make_server, received
+from vault_kit import feed, noise
 
 
 @pytest.fixture
@@ -40,6 +46,48 @@ def test_a_recording_without_permit(server: Server) -> None:
     log.append([received(call, "anonymous"), Entry("recording.started", call, data)], checkpoint=True)
     log.close()
     assert alarms(server) == [Alarm.NO_PERMIT]
+
+
+def withdrawn_while_opening(server: Server, ago: timedelta) -> tuple[str, str]:
+    """A worker that died between a withdrawal that erases and the end of a recording; and a consent after that one."""
+    call, moment = uuid7(), event_time(datetime.now(UTC) - ago)
+    policy = {"policy_sha256": "sha256:00", "machine": 1, "policy": {"on_withdraw": "erase"}, "settings": {}}
+    log = server.open_log(lambda: moment)
+    log.append([received(call, "anonymous"), Entry("consent.asked", call, {"at_ms": 1, **policy})])
+    first = lost(server, log, call, "consent.withdrawn")
+    second = lost(server, log, call, "consent.decided")
+    log.append([Entry("call.lost", call, {"at_ms": 9, "reason": "worker-lost"})], checkpoint=True)
+    log.close()
+    return first, second
+
+
+def lost(server: Server, log: Log, call: str, then: str) -> str:
+    data = {"at_ms": 10, "recording": uuid7(), "parties": ["caller", "agent-1"], "number": 1, "reason": "ok"}
+    (ack,) = log.append([Entry("recording.permitted", call, data)])
+    permit = verify_permit(ack.jws, load_vkey(server.folder / "keys"), call=call)
+    log.append([Entry(then, call, {"at_ms": 11, "party": "caller", "source": "dtmf", "key": "9"})])
+    writer = RecordingWriter(permit, server.store, 8000, at_ms=20)
+    feed(writer, noise(8000, 1), noise(8000, 2))
+    kept = [asdict(one) for one in writer.finish("lost").result(20).segments]
+    data = {"at_ms": 12, "recording": permit.recording, "number": 1, "reason": "lost", "rate": 0, "spans": []}
+    log.append([Entry("recording.stopped", call, {**data, "samples": 8000, "segments": kept, "erased": False})])
+    return permit.recording
+
+
+def test_a_withdrawal_that_came_while_the_recorder_was_opening(server: Server) -> None:
+    first, second = withdrawn_while_opening(server, timedelta(hours=1))
+    assert alarms(server) == [Alarm.ERASURE_OWED]
+    with server.serving():
+        assert server.ivr("retention", "run").exit_code == 0
+    (erased,) = server.events("recording.erased")
+    assert (erased.data["recording"], erased.data["reason"]) == (first, "withdrawn")
+    assert server.store.key_file(second).exists()
+    assert alarms(server) == []
+
+
+def test_a_worker_may_take_a_moment_to_erase(server: Server) -> None:
+    withdrawn_while_opening(server, timedelta())
+    assert alarms(server) == []
 
 
 def test_files_and_log_apart(server: Server) -> None:
