@@ -13,9 +13,10 @@ from typing import ClassVar
 import pytest
 
 from ivr.node.pool import manager as managing
+from ivr.node.pool import rolling
 from ivr.node.pool.channel import receive, send
 from ivr.node.pool.edges import NoEdge
-from ivr.node.pool.manager import GRACE_S, STOP_S, Manager
+from ivr.node.pool.manager import GRACE_S, START_S, STOP_S, Manager
 from ivr.node.pool.nurseries import OnExited, OnForked
 from ivr.node.pool.pooled import Pooled, State
 from ivr.node.settings import Settings
@@ -77,6 +78,8 @@ class StandIn:
     def fork(self, slot: int, channel: socket.socket) -> bool:
         with channel:
             if self.works:
+                if slot in self.asked:
+                    self.asked[slot].end()
                 self.asked[slot] = Far(socket.socket(fileno=os.dup(channel.fileno())))
         return self.works
 
@@ -124,7 +127,9 @@ async def managed(folder: Path, pool: str, edge: NoEdge | None = None) -> AsyncI
         yield manager
     finally:
         for standin in StandIn.made:
-            for far in standin.asked.values():
+            for slot, far in standin.asked.items():
+                if far.process is None:
+                    standin.born(slot)
                 far.end()
         async with asyncio.timeout(20):
             await manager.stop("signal")
@@ -271,5 +276,117 @@ def test_a_worker_that_leaves_while_it_starts_ends_once_it_is_up(tmp_path: Path)
             far.beat(served=0, state="draining")
             await until(lambda: worker.state is State.STOPPING)
             assert far.told() == ["drain", "stop"]
+
+    run(main)
+
+
+# -- the nursery -------------------------------------------------------------------------------------------------------
+
+
+def later(manager: Manager, worker: Pooled, seconds: float) -> None:
+    manager.watch(worker, asyncio.get_running_loop().time() + seconds)
+
+
+def test_a_nursery_that_hangs_is_replaced_and_the_pool_grows_again(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with managed(tmp_path, "{max: 2, min_spare: 2}") as manager:
+            await until(lambda: len(manager.workers) == 2)
+            first = StandIn.made[0]
+            stuck = dict(manager.workers)
+            later(manager, stuck[0], START_S - 1)
+            assert (manager.nursery, first.open) == (first, True)
+            later(manager, stuck[0], START_S + 1)
+            assert not first.open
+            assert StandIn.made[0].asked[0].told() == ["end"]
+            await until(lambda: len(StandIn.made) == 2 and len(StandIn.made[1].asked) == 2)
+            worker, _ = await ready(manager)
+            assert worker is not stuck[0]
+
+    run(main)
+
+
+def test_a_worker_nobody_has_a_handle_of_is_let_go_when_it_is_to_be_killed(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with managed(tmp_path, "2") as manager:
+            await until(lambda: 0 in StandIn.made[0].asked)
+            worker, far = manager.workers[0], StandIn.made[0].asked[0]
+            far.ready()  # the word of the nursery never comes
+            await until(lambda: worker.state is State.READY)
+            later(manager, worker, 10)
+            assert manager.workers.get(0) is not worker
+            assert far.told() == ["end"]
+            await until(lambda: 0 in manager.workers)  # and another one is asked for
+            assert manager.workers[0].asked is StandIn.made[0]
+
+    run(main)
+
+
+def test_a_process_that_nobody_waits_for_is_killed_and_its_handle_closed(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with managed(tmp_path, "2"):
+            process = subprocess.Popen(["sleep", "300"])
+            handle = os.pidfd_open(process.pid)
+            StandIn.made[0].on_forked(1, process.pid, handle)
+            assert await asyncio.to_thread(process.wait, 20) == -9
+            with pytest.raises(OSError, match="Bad file descriptor"):
+                os.fstat(handle)
+
+    run(main)
+
+
+def test_a_rolling_restart_lets_the_old_nursery_finish_what_it_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def rendered(*_: str) -> None:
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr(rolling, "run_ivr", rendered)
+
+    async def main() -> None:
+        async with managed(tmp_path, "2") as manager:
+            await until(lambda: 0 in StandIn.made[0].asked)
+            old, worker = StandIn.made[0], manager.workers[0]
+            manager.roll.begin()
+            await until(lambda: manager.generation == 2)
+            await asyncio.sleep(3 * rolling.LOOK_S)
+            assert old.open
+            far = old.born(0)
+            assert worker.pid
+            far.ready()
+            await until(lambda: not old.open)
+            await until(lambda: worker.leaving == "upgrade" or 1 in StandIn.made[1].asked)
+
+    run(main)
+
+
+def test_a_nursery_that_takes_no_request_is_replaced(tmp_path: Path) -> None:
+    """It died before anybody listened for its end."""
+
+    async def main() -> None:
+        async with managed(tmp_path, "2") as manager:
+            worker, far = await ready(manager)
+            StandIn.made[0].works = False
+            far.beat("c1", "c2")  # another worker is needed
+            await until(lambda: len(StandIn.made) == 2 and 1 in StandIn.made[1].asked)
+            assert not StandIn.made[0].open
+            assert worker.state is State.READY
+
+    run(main)
+
+
+def test_a_nursery_that_dies_with_its_first_words_leaves_a_pool_that_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Dying(StandIn):
+        async def start(self) -> None:
+            if len(StandIn.made) == 1:
+                self.works = False
+                self.on_gone()
+
+    async def main() -> None:
+        monkeypatch.setattr(managing, "Nursery", Dying)
+        async with managed(tmp_path, "2") as manager:
+            await until(lambda: len(StandIn.made) == 2 and 0 in StandIn.made[1].asked)
+            await ready(manager)
 
     run(main)

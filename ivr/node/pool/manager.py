@@ -7,6 +7,7 @@ in `_balance`, from what is; it runs after every change and at every tick.
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +17,7 @@ from ivr.node.observe.observing import observe
 from ivr.node.pool.crashes import Crashes
 from ivr.node.pool.edges import Edge, EdgeKeeper, Wanted
 from ivr.node.pool.nurseries import Nursery, NurseryFailed
-from ivr.node.pool.pooled import Pooled, State
+from ivr.node.pool.pooled import Pooled, State, kill_process
 from ivr.node.pool.recycling import Recycling
 from ivr.node.pool.rolling import Roll
 from ivr.node.pool.sizing import Sizer
@@ -32,6 +33,9 @@ AT_ONCE = 4
 
 START_S = 40.0
 """How long a worker may take from fork to ready; it waits 15 s for the ledger by itself."""
+
+AGAIN_S = (0.0, 0.5, 1.0, 2.0, 5.0)
+"""Before a nursery is started again, by how many were since the last worker became ready."""
 
 STOP_S = 15.0
 """How long a worker without calls may take to end."""
@@ -80,19 +84,21 @@ class Manager:
         """Loads the nursery and starts the first workers. Raises NurseryFailed."""
         self.locks.mkdir(parents=True, exist_ok=True)
         for slot in self.slots:
-            if not SlotLock(self.locks, slot.name).is_free():
-                log.warning(
-                    "%s still belongs to a worker of a manager that is gone: left to finish its calls", slot.name
-                )
-                self._leftover.add(slot.number)
-                self.edge.want(slot.name, Wanted.DRAIN)
-            elif self._settings.pool.edge:
+            if not self._see_leftover(slot) and self._settings.pool.edge:
                 self.edge.want(slot.name, Wanted.OUT)
         if self._settings.pool.edge:
             self.spawn(self.edge.watch())
         self.nursery = await self.new_nursery()
         self._vigil = Vigil(self._loop.time(), TICK_S)
         self._tick()
+
+    def _see_leftover(self, slot: Slot) -> bool:
+        if SlotLock(self.locks, slot.name).is_free():
+            return False
+        log.warning("%s still belongs to a worker without a manager: left to finish its calls", slot.name)
+        self._leftover.add(slot.number)
+        self.edge.want(slot.name, Wanted.DRAIN)
+        return True
 
     @property
     def locks(self) -> Path:
@@ -149,7 +155,9 @@ class Manager:
     def _forked(self, number: int, pid: int, handle: int) -> None:
         worker = self.workers.get(number)
         if worker is None or worker.pid:
-            log.error("the nursery forked %d for w%d, which nobody asked for", pid, number)
+            log.error("the nursery forked %d for w%d, which nobody waits for: killed", pid, number)
+            kill_process(handle)
+            os.close(handle)
             return
         worker.born(pid, handle, lambda: self._process_ended(worker))
         worker.theirs.close()
@@ -160,28 +168,42 @@ class Manager:
         if ended is not None:
             log.info("%s (pid %d) has ended %s", ended, pid, _how(status))
 
-    def _nursery_gone(self, nursery: Nursery) -> None:
-        if nursery is not self.nursery or self.stopping:
-            return
-        log.error("the nursery (pid %d) died; its workers go on, and a new one is started", nursery.pid)
-        nursery.close()
-        self.nursery = None
-        for worker in list(self.workers.values()):
-            if not worker.pid:
-                self._forget(worker)
-        self._ended.clear()
-        self.spawn(self._nursery_again())
+    def unborn(self, nursery: Nursery) -> list[Pooled]:
+        """Workers that it was asked for and has not yet told of."""
+        return [worker for worker in self.workers.values() if worker.asked is nursery and not worker.pid]
+
+    def _nursery_gone(self, nursery: Nursery, how: str = "died") -> None:
+        """Also of one that a rolling restart has replaced, while workers of it are to come."""
+        nursery.kill()
+        current = nursery is self.nursery
+        if current:
+            self.nursery = None
+        for worker in self.unborn(nursery):
+            self._forget(worker)
+            self._see_leftover(worker.slot)  # there may be a process all the same: it drains by itself
+        if current and not self.stopping:
+            log.error("the nursery (pid %d) %s; its workers go on, and a new one is started", nursery.pid, how)
+            self._ended.clear()
+            self.spawn(self._nursery_again())
 
     async def _nursery_again(self) -> None:
         while self.nursery is None:
+            # At once the first time; one that loads and then dies must not be loaded again and again without a pause.
+            await asyncio.sleep(AGAIN_S[min(self._nursery_failures, len(AGAIN_S) - 1)])
+            self._nursery_failures += 1
             try:
-                self.nursery = await self.new_nursery()
-            except NurseryFailed as error:
+                nursery = await self.new_nursery()
+            except (NurseryFailed, OSError) as error:
                 log.error("no nursery: %s", error)
-                await asyncio.sleep(min(5.0, 0.5 * 2**self._nursery_failures))
-                self._nursery_failures += 1
-        self._nursery_failures = 0
+                continue
+            self._take_nursery(nursery)
         self.balance_soon()
+
+    def _take_nursery(self, nursery: Nursery) -> None:
+        if self.nursery is None:
+            self.nursery = nursery
+        else:  # a rolling restart was faster
+            nursery.close()
 
     # -- a worker's life -----------------------------------------------------------------------------------------
 
@@ -190,8 +212,10 @@ class Manager:
         if self.nursery is None:
             return None
         worker = Pooled(slot, self.generation, self)
+        worker.asked = self.nursery
         if not self.nursery.fork(slot.number, worker.theirs):
             worker.close()
+            self._nursery_gone(self.nursery, "takes no request")
             return None
         self.workers[slot.number] = worker
         self.counts["started"] += 1
@@ -213,6 +237,7 @@ class Manager:
         what = "takes calls" if worker.state is State.READY else "has started, drained"
         log.info("%s (pid %d) %s, %.0f ms after it was asked for", worker.name, worker.pid, what, took)
         self.counts["ready"] += 1
+        self._nursery_failures = 0
         self._crashes.started()
         if self.draining or self.stopping or worker.slot.number in self.held:
             worker.drain("drain")
@@ -253,7 +278,7 @@ class Manager:
             if pause:
                 log.error("%s is started again in %.1f s: it has died again and again", worker.name, pause)
                 self._loop.call_later(pause, self.balance_soon)
-        if not worker.pid:
+        if not worker.pid and worker.blamed:  # otherwise the nursery's word on its process is under way
             self._forget(worker)
         self.balance_soon()
 
@@ -292,6 +317,9 @@ class Manager:
 
     def watch(self, worker: Pooled, now: float) -> None:
         """Kills it when it is silent, not ready, or not ended for too long. At every tick; `now` is the loop's time."""
+        if worker.asked and not worker.pid and self._vigil.silent_s(now, worker.started) > START_S:
+            log.error("%s was not forked in %.0f s", worker.name, START_S)
+            self._nursery_gone(worker.asked, "hung and was killed")
         if worker.blamed or worker.state is State.GONE:
             return
         patience = self._settings.pool.heartbeat.seconds

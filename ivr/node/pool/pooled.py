@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from ivr.node.pool.channel import Channel, Message, pair
+from ivr.node.pool.nurseries import Nursery
 from ivr.node.pool.recycling import Age
 from ivr.node.pool.slots import Slot
 
@@ -25,6 +26,12 @@ class State(StrEnum):
     """Told to end; its last calls may go on for drain_timeout."""
     GONE = "gone"
     """Its channel has ended; its process may still be on its way out."""
+
+
+def kill_process(handle: int) -> None:
+    """SIGKILL to the process of this handle, if it has not ended yet."""
+    with suppress(ProcessLookupError):
+        signal.pidfd_send_signal(handle, signal.SIGKILL)
 
 
 class Watcher(Protocol):
@@ -52,7 +59,10 @@ class Pooled:
         self._channel = Channel(ours, self._said, self._ended)
         self.state = self.was = State.STARTING
         """Now, and before it was gone."""
+        self.asked: Nursery | None = None
+        """The nursery that is to fork it."""
         self.pid = 0
+        """0 until that has said that it did."""
         self._handle = -1
         self.calls: tuple[str, ...] = ()
         self.served = 0
@@ -161,11 +171,13 @@ class Pooled:
         return call in self.calls and self._channel.send({"op": "end", "call": call, "reason": reason})
 
     def kill(self, why: str) -> None:
-        """SIGKILL: a worker that hangs is never resumed."""
+        """SIGKILL: a worker that hangs is never resumed. One whose process nobody has named is let go of at once."""
         self.blamed = why
         if self._handle >= 0:
-            with suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._handle, signal.SIGKILL)
+            kill_process(self._handle)
+        elif self.state is not State.GONE:
+            self._channel.close()
+            self._ended()
 
     # -- its end -------------------------------------------------------------------------------------------------
 

@@ -80,6 +80,9 @@ class Roll:
         nursery = await manager.new_nursery()
         old, manager.nursery = manager.nursery, nursery
         manager.generation += 1
+        # What it has been asked for it still forks, and says so; one that hangs is the manager's to end.
+        while old is not None and manager.unborn(old):
+            await asyncio.sleep(LOOK_S)
         if old is not None:
             old.close()
 
