@@ -2,6 +2,7 @@
 """Metrics of a node: what each part says, what is left out when it does not answer, and sums that never fall."""
 
 import asyncio
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from ivr.histogram import Histogram
 from ivr.ledger.log import Entry
 from ivr.node.initialise import initialise
 from ivr.node.observe.alarmwatch import AlarmWatch
+from ivr.node.observe.door import MOST
 from ivr.node.observe.endpoint import Observatory
 from ivr.node.observe.metrics import text_of
 from ivr.node.observe.observing import observe
@@ -272,6 +274,30 @@ def test_an_endpoint_ends_when_it_is_told_to(settings: Settings, caplog: pytest.
         await asyncio.gather(task, return_exceptions=True)
         with pytest.raises(OSError):
             await asyncio.open_connection("127.0.0.1", port)
+
+    asyncio.run(run())
+
+
+def test_an_endpoint_answers_while_others_hold_connections_open(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    port = free_port(20_000, 22_000)
+
+    async def run() -> None:
+        observatory = Observatory(with_port(settings, port), pool)
+        observatory.start()
+        await until(lambda: f"metrics on http://127.0.0.1:{port}/metrics" in caplog.text, "listening", 60)
+        before = len(os.listdir("/proc/self/fd"))
+        silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(MOST * 3)]
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b'"healthy": true' in await asyncio.wait_for(reader.read(), 20)
+        # Both ends are in this process: ours of all, theirs of no more than may be inside.
+        assert len(os.listdir("/proc/self/fd")) - before <= len(silent) + 1 + MOST
+        for _, line in [*silent, (reader, writer)]:
+            line.transport.abort()
+        await observatory.stop()
 
     asyncio.run(run())
 

@@ -8,14 +8,15 @@ its metrics and nothing else: it is tried again, and calls go on.
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from ivr.node.observe.alarmwatch import AlarmWatch
+from ivr.node.observe.door import Door
 from ivr.node.observe.gather import Gatherer, PoolStatus
 from ivr.node.observe.metrics import text_of
 from ivr.node.observe.readiness import missing
@@ -44,7 +45,9 @@ class Observatory:
         )
         self._gatherer = Gatherer(settings, pool, alarms=lambda: self._watch.text)
         self._began = time.monotonic()
+        self._door = Door()
         self._runner: web.AppRunner | None = None
+        self._server: asyncio.Server | None = None
         self._task: asyncio.Task[None] | None = None
         self._media: asyncio.TimerHandle | None = None
 
@@ -64,6 +67,8 @@ class Observatory:
             with suppress(asyncio.CancelledError):
                 await self._task
         await self._watch.stop()
+        if self._server is not None:
+            self._server.close()
         if self._runner is not None:
             await self._runner.cleanup()
         self._gatherer.close()
@@ -80,10 +85,11 @@ class Observatory:
         address, port = self._settings.metrics.address, self._settings.metrics.port
         self._runner = web.AppRunner(self._app(), access_log=None, handle_signals=False, shutdown_timeout=1.0)
         await self._runner.setup()
+        server = self._door.lets(cast(Callable[[], asyncio.Protocol], self._runner.server))
         told = False
         while True:
             try:
-                await web.TCPSite(self._runner, address, port).start()
+                self._server = await asyncio.get_running_loop().create_server(server, address, port)
                 break
             except OSError as error:
                 if not told:
@@ -94,7 +100,7 @@ class Observatory:
         log.info("metrics on http://%s:%d/metrics", address, port)
 
     def _app(self) -> web.Application:
-        app = web.Application(client_max_size=1024)
+        app = web.Application(client_max_size=1024, middlewares=[self._door.middleware])
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
