@@ -4,6 +4,7 @@
 import asyncio
 import shutil
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from ivr.ledger.errors import LedgerConflict, LedgerError, LedgerFatal, LedgerRe
 from ivr.ledger.event import EventError
 from ivr.ledger.log import Entry, Log
 from ivr.ledger.personal import Erasing
+from ivr.ledger.protocol import Ack
 from ivr.ledger.sealed import SubjectSecrets
 from ivr.ledger.store import Store
 from ivr.ledger.writer import GroupWriter
@@ -93,7 +95,7 @@ def test_a_persons_secret_that_outlived_the_event_dies_at_the_next_start(
     log.close()
 
 
-def test_what_erases_is_written_by_itself(server: Server) -> None:
+def test_what_erases_is_written_by_itself(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise a neighbour that cannot be written would have it done twice, and the log say that nothing went."""
     server.call(recorded=False)
     log = server.open_log()
@@ -104,6 +106,15 @@ def test_what_erases_is_written_by_itself(server: Server) -> None:
         log.append([entry, again])
     with pytest.raises(LedgerConflict):
         log.append([replace(entry, id=taken.id)])
+
+    sizes: list[int] = []
+    append = log.append
+
+    def counted(entries: Sequence[Entry], *, checkpoint: bool = False) -> list[Ack]:
+        sizes.append(len(entries))
+        return append(entries, checkpoint=checkpoint)
+
+    monkeypatch.setattr(log, "append", counted)
 
     async def write() -> list[LedgerError | None]:
         writer = GroupWriter(log, checkpoint_events=1000, checkpoint_seconds=60)
@@ -116,6 +127,7 @@ def test_what_erases_is_written_by_itself(server: Server) -> None:
     before, erased, after = asyncio.run(write())
     log.close()
     assert (before, erased) == (None, None)
+    assert max(sizes) == 1
     assert isinstance(after, LedgerRefused)
     (event,) = server.events("subject.erased")
     assert (event.data["fields"], event.data["secrets"]) == (3, 3)

@@ -346,7 +346,11 @@ def test_a_permit_whose_recorder_kept_nothing_leaves_no_trace_of_a_recording(hom
             with pytest.raises(LedgerRefused, match="has ended"):
                 await send(client, joined(other))
             await client.close()
-            await until(lambda: "call.lost" in types(home), "call.lost")
+            await until(lambda: "worker.left" in types(home), "worker.left")
+            late = await LedgerClient.connect(home.socket, "worker-2")
+            with pytest.raises(LedgerRefused, match="is over"):
+                await send(late, started(other, recording))
+            await late.close()
 
     run(test())
     assert "recording.stopped" not in types(home)
