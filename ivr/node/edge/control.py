@@ -84,7 +84,7 @@ class EdgeControl:
         if self._front:
             await self._undrain(name)
         await self._set(name, "ap" if self._front else "a")
-        await self._told()
+        await self._told(name)
 
     async def drain(self, name: str) -> None:
         """No new calls; those that are up go on."""
@@ -92,7 +92,7 @@ class EdgeControl:
             await self._rpc.call("htable.seti", "drained", self._places[name], 1)
             return
         await self._set(name, "d")
-        await self._told()
+        await self._told(name)
 
     async def remove(self, name: str) -> int:
         """Out of rotation at once, and BYE to both sides of each of its calls and outbound legs. How many were ended.
@@ -102,6 +102,8 @@ class EdgeControl:
         uri = self._places[name]
         if self._front:
             await self._undrain(name)
+        else:
+            await self._forget("slot", name)
         await self._set(name, "ip" if self._front else "i")
         ended = 0
         for profile in (_INBOUND, _OUTBOUND):
@@ -142,19 +144,26 @@ class EdgeControl:
 
     # -- commands of Kamailio ------------------------------------------------------------------------------------
 
-    async def _told(self) -> None:
-        """From now on the edge knows its workers: before, it leaves new calls unanswered, and they are tried again."""
+    async def _told(self, name: str) -> None:
+        """From now on there is a worker in this slot, and it may place calls; before, a call from there gets 403.
+
+        And the edge knows its workers: before, it leaves new calls unanswered, and they are tried again.
+        """
         if not self._front:
+            await self._rpc.call("htable.seti", "slot", self._places[name], 1)
             await self._rpc.call("htable.seti", "stat", "told", 1)
 
     async def _set(self, name: str, state: str) -> None:
         await self._rpc.call("dispatcher.set_state", state, WORKERS, self._places[name])
 
     async def _undrain(self, name: str) -> None:
+        await self._forget("drained", name)
+
+    async def _forget(self, table: str, name: str) -> None:
         try:
-            await self._rpc.call("htable.delete", "drained", self._places[name])
+            await self._rpc.call("htable.delete", table, self._places[name])
         except EdgeRefused:
-            return  # it was not drained
+            return  # it was not in there
 
     async def _drained(self) -> set[str]:
         if not self._front:

@@ -9,7 +9,7 @@ from rich.table import Table
 from ivr.node.edge.control import EdgeStatus, PlaceStatus
 
 COUNTERS: dict[str, str] = {
-    "calls": "calls that came in",
+    "calls": "calls that came in, without those too fast or from a closed trunk",
     "outbound": "legs that workers placed",
     "full": "refused: no worker was free (503)",
     "failovers": "a worker was full, draining or silent, and another was tried",
@@ -27,9 +27,12 @@ COUNTERS: dict[str, str] = {
     "refused_target": "refused: a worker rang somebody who is no agent and no trunk (403)",
     "refused_transport": "refused: the next hop's transport is not listened on (503)",
     "refused_name": "refused: an in-dialog request to a name; no names are looked up (478)",
+    "refused_slot": "refused: a call from the port of a slot that has no worker (403)",
+    "refused_hop": "refused: a worker's in-dialog request to an address that nobody named (403)",
+    "refused_local": "not sent: somebody had the edge send a request over its control socket",
     "refused_relay": "refused: an in-dialog request that would have gone to somebody else (404)",
     "refused_ipv6_media": "refused: the caller has IPv6 audio only (488)",
-    "strangers": "packets of strangers, dropped unanswered",
+    "strangers": "packets of strangers, requests or replies, dropped unread",
     "scanners": "requests of known scanners from known addresses, dropped unanswered",
     "malformed": "requests that were no SIP (400)",
     "downs": "a node or host stopped answering pings",
