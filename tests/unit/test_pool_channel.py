@@ -3,8 +3,11 @@
 
 import asyncio
 import os
+import select
 import socket
 from collections.abc import Awaitable, Callable
+
+import pytest
 
 from ivr.node.pool.channel import Channel, Message, pair, send
 from ivr.node.pool.edges import EdgeKeeper, Wanted
@@ -30,7 +33,7 @@ def test_messages_arrive_whole_with_their_descriptors_and_the_end_is_told_once()
         ours, theirs = pair()
         got: list[tuple[Message, list[int]]] = []
         ends: list[str] = []
-        channel = Channel(ours, lambda message, fds: got.append((message, fds)), lambda: ends.append("end"))
+        channel = Channel(ours, lambda message, fds: got.append((message, fds)), lambda: ends.append("end"), "one")
         read, write = os.pipe()
         assert send(theirs, {"op": "one", "text": "x" * 100_000}, [write])
         assert send(theirs, {"op": "two"})
@@ -43,6 +46,30 @@ def test_messages_arrive_whole_with_their_descriptors_and_the_end_is_told_once()
         theirs.close()
         await until(lambda: ends == ["end"])
         assert not channel.send({"op": "late"})
+
+    run(main)
+
+
+@pytest.mark.parametrize("message", [b'{"op": "beat"}', b'{"op": ["forked"]}', b"{", b"[]", b""])
+@pytest.mark.parametrize("handles", [None, "forked"])
+def test_descriptors_that_nobody_asked_for_are_closed(message: bytes, handles: str | None) -> None:
+    """A worker parses what strangers send: it must not fill the manager's table of descriptors."""
+
+    async def main() -> None:
+        ours, theirs = pair()
+        got: list[tuple[Message, list[int]]] = []
+        channel = Channel(ours, lambda *heard: got.append(heard), lambda: got.append(({}, [])), handles)
+        read, write = os.pipe()
+        socket.send_fds(theirs, [message], [write] * 4)
+        os.close(write)
+        await until(lambda: got)
+        # The pipe ends with its last writer: nobody holds a copy any more.
+        assert select.select([read], [], [], 5)[0]
+        assert os.read(read, 1) == b""
+        assert got[0][1] == []
+        os.close(read)
+        channel.close()
+        theirs.close()
 
     run(main)
 

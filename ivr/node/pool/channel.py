@@ -10,7 +10,7 @@ import logging
 import os
 import socket
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import orjson
@@ -51,30 +51,41 @@ def receive(sock: socket.socket, flags: int = 0) -> tuple[Message, list[int]] | 
         size, beside, _, _ = sock.recvmsg_into([_BUFFER], _BESIDE, flags | socket.MSG_CMSG_CLOEXEC)
     except ConnectionError:
         return None
-    if not size:
-        return None
     fds = array("i")
     for _level, _kind, passed in beside:
         fds.frombytes(passed[: len(passed) - len(passed) % fds.itemsize])
+    if not size:
+        _close(fds)  # an empty message can have some too
+        return None
     try:
         message = orjson.loads(memoryview(_BUFFER)[:size])
     except orjson.JSONDecodeError:
         message = None
     if not isinstance(message, dict):
         # A worker parses what strangers send: what one says is not to be trusted to be anything.
-        for fd in fds:
-            os.close(fd)
+        _close(fds)
         return {}, []
     return message, list(fds)
 
 
-class Channel:
-    """An end on an event loop. `on_gone` is called once, when the other process has ended or closed it."""
+def _close(fds: Iterable[int]) -> None:
+    for fd in fds:
+        os.close(fd)
 
-    def __init__(self, sock: socket.socket, on_message: OnMessage, on_gone: Callable[[], None]) -> None:
+
+class Channel:
+    """An end on an event loop. `on_gone` is called once, when the other process has ended or closed it.
+
+    `handles`: the op whose messages may bring descriptors. What comes beside any other message is closed.
+    """
+
+    def __init__(
+        self, sock: socket.socket, on_message: OnMessage, on_gone: Callable[[], None], handles: str | None = None
+    ) -> None:
         self._sock = sock
         self._on_message = on_message
         self._on_gone = on_gone
+        self._handles = handles
         self._loop = asyncio.get_running_loop()
         self._open = True
         sock.setblocking(False)
@@ -95,7 +106,11 @@ class Channel:
                 self.close()
                 self._on_gone()
                 return
-            self._on_message(*got)
+            message, fds = got
+            if fds and message.get("op") != self._handles:
+                _close(fds)
+                fds = []
+            self._on_message(message, fds)
 
     def close(self) -> None:
         """No further call of anything."""

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from ivr.node.environment import environment_of
 from ivr.node.pool.channel import Channel, Message, pair
 
 LOAD_S = 60.0
@@ -39,14 +40,14 @@ class Nursery:
         ours, theirs = pair()
         with theirs:
             # A thread of a numerical library would not survive the fork, and nothing here needs one.
-            env = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+            env = {**environment_of("nursery"), "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "ivr.node.pool.nursery", str(self._folder), str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 env=env,
             )
-        self._channel = Channel(ours, self._said, self._gone)
+        self._channel = Channel(ours, self._said, self._gone, handles="forked")
         try:
             said = await asyncio.wait_for(self._loaded, LOAD_S)
         except TimeoutError:
