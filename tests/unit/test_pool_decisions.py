@@ -58,6 +58,37 @@ def test_one_moment_of_need_starts_the_idle_time_anew() -> None:
     assert sizer.step(121, 2, 0) == -1
 
 
+def turned_away(rate: int, seconds: int, min_spare: int, start_s: float) -> int:
+    """Calls that find no place when so many come each second and stay, and a worker takes so long to start."""
+    sizer = Sizer(per_worker=2, min_spare=min_spare, most=100, idle_s=60)
+    ready, starting, calls, refused = max(1, min_spare), list[float](), 0, 0
+    for step in range(seconds * rate):
+        now = step / rate
+        ready += sum(at <= now for at in starting)
+        starting = [at for at in starting if at > now]
+        if calls < 2 * ready:
+            calls += 1
+        else:
+            refused += 1
+        missing = sizer.step(now, ready + len(starting), calls)
+        starting += [now + start_s] * max(0, min(missing, sizer.at_once - len(starting)))
+    return refused
+
+
+@pytest.mark.parametrize(("rate", "min_spare", "start_s"), [(10, 8, 1.0), (10, 8, 1.5), (20, 16, 1.5)])
+def test_calls_that_come_and_come_find_workers_while_others_start(rate: int, min_spare: int, start_s: float) -> None:
+    assert turned_away(rate, 6, min_spare, start_s) == 0
+
+
+def test_a_steep_rise_is_thought_on_and_a_small_one_is_what_the_spare_ones_are_for() -> None:
+    sizer = Sizer(per_worker=2, min_spare=1, most=20, idle_s=60)
+    assert sizer.step(0, 2, 0) == 0
+    assert sizer.step(1, 2, 2) == 0
+    assert sizer.step(1.5, 2, 8) == 6  # four that they fill, and four for as many again
+    assert sizer.step(9, 8, 8) == 0  # long ago
+    assert sizer.at_once == 4
+
+
 # -- who is old --------------------------------------------------------------------------------------------------------
 
 MB = 1_000_000

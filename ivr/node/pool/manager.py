@@ -28,9 +28,6 @@ from ivr.node.settings import Settings
 log = logging.getLogger(__name__)
 
 TICK_S = 0.5
-AT_ONCE = 4
-"""Workers that may be on their way up at the same time."""
-
 START_S = 40.0
 """How long a worker may take from fork to ready; it waits 15 s for the ledger by itself."""
 
@@ -362,7 +359,7 @@ class Manager:
         serving = [w for w in self.workers.values() if w.serves and w.leaving is None]
         missing = self._sizer.step(self._loop.time(), len(serving), sum(len(w.calls) for w in serving))
         starting = sum(w.state is State.STARTING for w in serving)
-        for slot in self.free_slots()[: min(max(0, missing), AT_ONCE - starting)]:
+        for slot in self.free_slots()[: min(max(0, missing), self._sizer.at_once - starting)]:
             if self.start_worker(slot) is None:
                 break
         if missing < 0 and not self.roll.active:
