@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from ivr.node.environment import environment_of
 from ivr.node.process import AFTER, SUPERVISED
 
 log = logging.getLogger(__name__)
@@ -57,7 +58,7 @@ class Child:
                 os.chmod(path, 0o666)
                 process = await asyncio.create_subprocess_exec(
                     *(sys.executable, "-m", "ivr", self.name, *self._arguments),
-                    env={**os.environ, "NOTIFY_SOCKET": path, SUPERVISED: "1", **after},
+                    env={**environment_of(self.name), "NOTIFY_SOCKET": path, SUPERVISED: "1", **after},
                     start_new_session=True,
                 )
                 if replacing is not None:

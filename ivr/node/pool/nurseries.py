@@ -2,7 +2,6 @@
 """The manager's side of a nursery: starts the process, asks it for workers, hears how they ended."""
 
 import asyncio
-import os
 import socket
 import subprocess
 import sys

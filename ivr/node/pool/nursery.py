@@ -21,6 +21,7 @@ from setproctitle import setproctitle
 from ivr.flow.place import FileError
 from ivr.ledger.errors import LedgerError
 from ivr.ledger.note import NoteError
+from ivr.node.environment import forget_secrets
 from ivr.node.load import Loaded, load
 from ivr.node.logs import set_up_logs
 from ivr.node.pool.channel import receive, send
@@ -44,6 +45,7 @@ def main(folder: Path, sock: socket.socket) -> int:
     """Loads, says so, and forks on request until the manager is gone. Returns the exit status."""
     for name in _OURS:  # those are between the manager and whoever watches it
         os.environ.pop(name, None)
+    forget_secrets()
     # What ends it is the end of the manager: whoever signals the whole group means the workers' orderly end.
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
