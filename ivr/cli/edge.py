@@ -22,6 +22,7 @@ from ivr.node.edge.run import EdgeError, owner_of, run_edge
 from ivr.node.edge.status import as_json, tables
 from ivr.node.edge.tlsfiles import TlsFileError
 from ivr.node.load import load
+from ivr.node.settings import Settings
 
 _ERRORS = (FileError, EdgeError, EdgeUnavailable, EdgeRefused, TlsFileError, OSError)
 _folder = click.option(
@@ -43,8 +44,10 @@ def _guarded(name: str, run: Callable[[], Any]) -> Any:
 
 
 def _plan(config: Path) -> EdgePlan:
-    loaded = load(config)
-    return EdgePlan.of(loaded.settings, loaded.flows)
+    settings = Settings.load(config)
+    if settings.edge.nodes:  # a front edge: its nodes have the flows
+        return EdgePlan.of(settings)
+    return EdgePlan.of(settings, load(config).flows)
 
 
 @command.command("config")
@@ -95,7 +98,7 @@ def status_command(config: Path, all_places: bool, as_data: bool) -> None:
     """Show workers or nodes with their states and calls, the hosts of trunks, and the counters."""
 
     async def ask() -> Any:
-        control = EdgeControl.of(load(config).settings)
+        control = EdgeControl.of(Settings.load(config))
         try:
             return await control.status()
         finally:

@@ -241,7 +241,7 @@ def test_it_still_says_what_is_in_its_way_when_it_starts(edge: EdgeServer) -> No
         edge.stop()
         try:
             before.write_text(text.replace(f"port: {edge.inside[1]}", f"port: {taken.getsockname()[1]}"))
-            with pytest.raises(AssertionError, match="(?i)address already in use"):
+            with pytest.raises(AssertionError, match=r"(?i)address already in use"):
                 edge.start()
         finally:
             before.write_text(text)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from demo.server import ivr
 from ivr.node.edge.check import check
 from ivr.node.edge.files import write_all
 from ivr.node.edge.model import EdgePlan
@@ -176,6 +177,30 @@ def test_certificate_and_key_must_belong_together_and_be_in_force(tmp_path: Path
             read_tls(mixed)
     with pytest.raises(TlsFileError, match="expired on"):
         read_tls(one, datetime.now(UTC) + timedelta(days=400))
+
+
+def test_a_target_over_tls_needs_roots_to_check_it_by(tmp_path: Path) -> None:
+    own = certificate(tmp_path, "own")
+    tls = {"certificate": str(own.certificate), "key": str(own.key)}
+    listen = [{"address": "127.0.0.1", "port": 5061, "transports": ["tls"]}]
+    trunks = [{"name": "pbx", "sources": ["127.0.0.1"]}]
+    target = "sip:a@127.0.0.1:9;transport=tls"
+    found = check(server(tmp_path, {"listen": listen, "trunks": trunks, "tls": tls}, target))
+    assert [(finding.at, finding.do) for finding in found] == [("flow test", "edge.tls.trust")]
+    trusted = {**tls, "trust": str(own.certificate)}
+    assert check(server(tmp_path, {"listen": listen, "trunks": trunks, "tls": trusted}, target)) == []
+
+
+def test_a_front_edge_needs_no_flows(tmp_path: Path) -> None:
+    edge = {
+        "listen": [{"address": "127.0.0.1"}],
+        "trunks": [{"name": "pbx", "sources": ["127.0.0.1"]}],
+        "nodes": [{"name": "a", "address": "127.0.0.2", "calls": 2}],
+    }
+    (tmp_path / "server.yaml").write_text(yaml.safe_dump({"edge": edge}))
+    made = ivr("edge", "check", "--config", tmp_path)
+    assert (made.status, made.out) == (0, ""), made.err
+    assert "dispatcher" in ivr("edge", "config", "--config", tmp_path).out
 
 
 def test_settings_alone_tell_the_control_where_workers_are(tmp_path: Path) -> None:

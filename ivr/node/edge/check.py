@@ -13,6 +13,7 @@ from ivr.node.edge.model import EdgePlan, is_address
 from ivr.node.edge.render import CFG, render
 from ivr.node.edge.run import EdgeError, command, kamailio, user_for
 from ivr.node.edge.tlsfiles import TlsFileError
+from ivr.node.settings.edge import EdgeTransport
 
 CHECK_S = 30
 
@@ -58,6 +59,9 @@ def _targets(plan: EdgePlan) -> Iterator[Finding]:
         elif not any(s.transport is target.transport and s.is_ipv6 == (":" in target.host) for s in plan.sockets):
             what = f"it rings {target.host}, and the edge listens on no address of that family"
             yield Finding(f"flow {target.flow}", what, "one more entry in edge.listen")
+        elif target.transport is EdgeTransport.TLS and (plan.tls is None or plan.tls.trust is None):
+            what = f"it rings {target.host} over TLS, whose certificate nothing could check"
+            yield Finding(f"flow {target.flow}", what, "edge.tls.trust")
 
 
 def _expressions(plan: EdgePlan) -> Iterator[Finding]:
