@@ -12,8 +12,8 @@ from ivr.flow.place import FileError
 from ivr.node.edge.control import EdgeControl
 from ivr.node.logs import set_up_logs
 from ivr.node.pool.edges import NoEdge
-from ivr.node.pool.manager import run_pool
 from ivr.node.pool.nurseries import NurseryFailed
+from ivr.node.pool.running import run_pool
 from ivr.node.process import adopt_orphans, run_process
 from ivr.node.settings import Settings
 

@@ -226,7 +226,7 @@ def test_a_worker_drained_while_it_starts_is_waited_for_and_then_drains(tmp_path
         async with managed(tmp_path, "2", edge) as manager:
             await until(lambda: 0 in StandIn.made[0].asked)
             worker = manager.workers[0]
-            manager.drain("w0")
+            manager.orders.drain("w0")
             assert (worker.state, worker.serves) == (State.STARTING, False)
             manager.watch(worker, asyncio.get_running_loop().time() + 5)
             assert worker.blamed is None
@@ -235,7 +235,7 @@ def test_a_worker_drained_while_it_starts_is_waited_for_and_then_drains(tmp_path
             await until(lambda: worker.state is State.DRAINING)
             assert "drain" in far.told()
             assert ("enable", "w0") not in edge.heard
-            manager.undrain("w0")
+            manager.orders.undrain("w0")
             assert worker.state is State.READY
             await until(lambda: ("enable", "w0") in edge.heard)
 
@@ -248,8 +248,8 @@ def test_a_worker_undrained_while_it_starts_is_the_edges_only_when_it_is_ready(t
         async with managed(tmp_path, "2", edge) as manager:
             await until(lambda: 0 in StandIn.made[0].asked)
             worker = manager.workers[0]
-            manager.drain("node")
-            manager.undrain("node")
+            manager.orders.drain("node")
+            manager.orders.undrain("node")
             await manager.edge.settled("w0")
             assert worker.state is State.STARTING
             assert ("enable", "w0") not in edge.heard
@@ -388,5 +388,20 @@ def test_a_nursery_that_dies_with_its_first_words_leaves_a_pool_that_starts(
         async with managed(tmp_path, "2") as manager:
             await until(lambda: len(StandIn.made) == 2 and 0 in StandIn.made[1].asked)
             await ready(manager)
+
+    run(main)
+
+
+def test_undraining_brings_nobody_back_to_the_edge_who_is_on_the_way_out(tmp_path: Path) -> None:
+    async def main() -> None:
+        edge = NotingEdge()
+        async with managed(tmp_path, "2", edge) as manager:
+            worker, _ = await ready(manager)
+            await manager.edge.settled("w0")
+            manager.leave(worker, "upgrade")  # the edge is told first, then the worker
+            manager.orders.undrain("node")
+            await until(lambda: worker.state is State.DRAINING)
+            await manager.edge.settled("w0")
+            assert [what for what, name in edge.heard if name == "w0"][-1] == "drain"
 
     run(main)

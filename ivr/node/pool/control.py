@@ -77,15 +77,15 @@ class ControlServer:
             case "status":
                 return {"status": manager.status()}
             case "drain":
-                return {"workers": manager.drain(what)}
+                return {"workers": manager.orders.drain(what)}
             case "undrain":
-                return {"workers": manager.undrain(what)}
+                return {"workers": manager.orders.undrain(what)}
             case "restart":
                 manager.roll.begin()
                 return {"workers": sorted(worker.name for worker in manager.workers.values())}
             case "end":
                 call = str(request.get("call"))
-                if not manager.end_call(call, str(request.get("reason", "operator"))):
+                if not manager.orders.end_call(call, str(request.get("reason", "operator"))):
                     raise LookupError(f"no worker has call {call}")
                 return {}
         raise LookupError(f"unknown op {request.get('op')!r}: status, drain, undrain, restart or end")

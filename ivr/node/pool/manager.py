@@ -9,14 +9,13 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ivr.node.observe.observing import observe
 from ivr.node.pool.crashes import Crashes
 from ivr.node.pool.edges import Edge, EdgeKeeper, Wanted
 from ivr.node.pool.nurseries import Nursery, NurseryFailed
+from ivr.node.pool.orders import Orders
 from ivr.node.pool.pooled import Pooled, State, kill_process
 from ivr.node.pool.recycling import Recycling
 from ivr.node.pool.rolling import Roll
@@ -52,10 +51,7 @@ class Manager:
         self.edge = EdgeKeeper(edge)
         self.slots = slots(settings)
         self.workers: dict[int, Pooled] = {}
-        self.held: set[int] = set()
-        """Slots that the operator drained."""
-        self.draining = False
-        """The node was drained."""
+        self.orders = Orders(self)
         self.stopping = False
         self.generation = 1
         self.nursery: Nursery | None = None
@@ -236,7 +232,7 @@ class Manager:
         self.counts["ready"] += 1
         self._nursery_failures = 0
         self._crashes.started()
-        if self.draining or self.stopping or worker.slot.number in self.held:
+        if self.orders.draining or self.stopping or worker.slot.number in self.orders.held:
             worker.drain("drain")
         if worker.state is State.READY:
             self.edge.want(worker.name, Wanted.IN)
@@ -350,11 +346,11 @@ class Manager:
     def free_slots(self) -> list[Slot]:
         """Slots in which a worker may be started now."""
         now = self._loop.time()
-        taken = self.workers.keys() | self.held | self._leftover
+        taken = self.workers.keys() | self.orders.held | self._leftover
         return [s for s in self.slots if s.number not in taken and self._crashes.may_start(s.number, now)]
 
     def _balance(self) -> None:
-        if self.stopping or self.draining:
+        if self.stopping or self.orders.draining:
             return
         serving = [w for w in self.workers.values() if w.serves and w.leaving is None]
         missing = self._sizer.step(self._loop.time(), len(serving), sum(len(w.calls) for w in serving))
@@ -369,7 +365,7 @@ class Manager:
                 self.leave(worker, "shrink")
         if not missing:
             self._recycle(serving)
-        if not self.workers and len(self._leftover | self.held) == len(self.slots):
+        if not self.workers and len(self._leftover | self.orders.held) == len(self.slots):
             self.say_ready()
 
     def _recycle(self, serving: list[Pooled]) -> None:
@@ -383,62 +379,27 @@ class Manager:
                 self.leave(worker, "recycle")
                 return
 
-    # -- the operator --------------------------------------------------------------------------------------------
-
-    def drain(self, what: str) -> list[str]:
-        """`node` or a worker's name; the names of the workers that drain. Raises LookupError."""
-        numbers = self._numbers(what)
-        if what == "node":
-            self.draining = True
-            log.warning("the node drains: new calls get 503")
-        else:
-            self.held |= numbers
-        for place, worker in enumerate(self._named(numbers)):
-            self.edge.want(worker.name, Wanted.DRAIN)
-            worker.drain("drain", say=what == "node" and place == 0)
-        return [worker.name for worker in self._named(numbers)]
-
-    def undrain(self, what: str) -> list[str]:
-        """The opposite. Undraining the node leaves workers drained that were drained by name. Raises LookupError."""
-        numbers = self._numbers(what)
-        if what == "node":
-            self.draining = False
-            numbers -= self.held
-            log.warning("the node takes calls again")
-        else:
-            self.held -= numbers
-        if not self.draining:
-            for worker in self._named(numbers):
-                worker.undrain()
-                if worker.state is State.READY:
-                    self.edge.want(worker.name, Wanted.IN)
-        self.balance_soon()
-        return [worker.name for worker in self._named(numbers)]
-
-    def _numbers(self, what: str) -> set[int]:
-        if what == "node":
-            return {slot.number for slot in self.slots}
-        found = {slot.number for slot in self.slots if slot.name == what}
-        if not found:
-            raise LookupError(f"there is no {what!r} here: `node`, or w0 to w{len(self.slots) - 1}")
-        return found
-
-    def _named(self, numbers: set[int]) -> list[Pooled]:
-        return [worker for number, worker in sorted(self.workers.items()) if number in numbers]
-
-    def end_call(self, call: str, reason: str) -> bool:
-        """Ends one call, whichever worker has it."""
-        return any(worker.end_call(call, reason) for worker in self.workers.values())
+    # -- how it stands -------------------------------------------------------------------------------------------
 
     @property
     def ready(self) -> bool:
         """Whether some worker takes calls and the node is not drained."""
-        return not (self.draining or self.stopping) and any(w.state is State.READY for w in self.workers.values())
+        return not (self.orders.draining or self.stopping) and any(
+            w.state is State.READY for w in self.workers.values()
+        )
 
     def status(self) -> dict[str, Any]:
         """For people and metrics: everything the manager knows."""
         now = self._loop.time()
-        state = "stopping" if self.stopping else "draining" if self.draining else "ready" if self.ready else "starting"
+        state = (
+            "stopping"
+            if self.stopping
+            else "draining"
+            if self.orders.draining
+            else "ready"
+            if self.ready
+            else "starting"
+        )
         pool = self._settings.pool
         return {
             "state": state,
@@ -448,7 +409,7 @@ class Manager:
             "max": pool.max,
             "min_spare": pool.min_spare,
             "calls_per_worker": self._settings.limits.calls,
-            "held": sorted(f"w{number}" for number in self.held),
+            "held": sorted(f"w{number}" for number in self.orders.held),
             "leftover": sorted(f"w{number}" for number in self._leftover),
             "counts": dict(self.counts),
             "workers": [worker.status(now) for _, worker in sorted(self.workers.items())],
@@ -457,34 +418,3 @@ class Manager:
 
 def _how(status: int) -> str:
     return f"by signal {-status}" if status < 0 else f"with status {status}"
-
-
-async def run_pool(
-    settings: Settings, edge: Edge, stop: asyncio.Event, on_ready: Callable[[], None], hangup: asyncio.Event
-) -> None:
-    """Runs a pool until `stop` is set, then drains it; `hangup` starts a rolling restart. Raises NurseryFailed."""
-    from ivr.node.pool.control import ControlServer
-
-    manager = Manager(settings, edge, on_ready)
-    control = ControlServer(manager, settings.pool.control)
-    await manager.start()
-    await control.start()
-    waiting = asyncio.ensure_future(_roll_on(manager, hangup))
-    observing = asyncio.ensure_future(observe(settings, manager))
-    try:
-        await stop.wait()
-    finally:
-        waiting.cancel()
-        with suppress(asyncio.CancelledError):
-            await waiting
-        await manager.stop("signal")
-        await control.stop()
-        observing.cancel()
-        await asyncio.gather(observing, return_exceptions=True)
-
-
-async def _roll_on(manager: Manager, hangup: asyncio.Event) -> None:
-    while True:
-        await hangup.wait()
-        hangup.clear()
-        manager.roll.begin()

@@ -102,7 +102,7 @@ class Roll:
         """Where a slot is free, the new worker is ready before the old one takes no more calls."""
         manager = self._manager
         free = manager.free_slots()
-        if not free or not worker.serves or manager.draining:
+        if not free or not worker.serves or manager.orders.draining:
             return
         new = manager.start_worker(free[0])
         while new is not None and new.state is State.STARTING:

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the operator wants of a pool: workers, or all of it, drained and undrained, and single calls ended."""
+
+import logging
+from typing import TYPE_CHECKING
+
+from ivr.node.pool.edges import Wanted
+from ivr.node.pool.pooled import Pooled, State
+
+if TYPE_CHECKING:
+    from ivr.node.pool.manager import Manager
+
+log = logging.getLogger(__name__)
+
+
+class Orders:
+    """Remembers what is drained, for workers that start later, until the manager itself ends."""
+
+    def __init__(self, manager: "Manager") -> None:
+        self._manager = manager
+        self.held: set[int] = set()
+        """Slots that were drained by name."""
+        self.draining = False
+        """The node was drained."""
+
+    def drain(self, what: str) -> list[str]:
+        """`node` or a worker's name; the names of the workers that drain. Raises LookupError."""
+        numbers = self._numbers(what)
+        if what == "node":
+            self.draining = True
+            log.warning("the node drains: new calls get 503")
+        else:
+            self.held |= numbers
+        for place, worker in enumerate(self._named(numbers)):
+            self._manager.edge.want(worker.name, Wanted.DRAIN)
+            worker.drain("drain", say=what == "node" and place == 0)
+        return [worker.name for worker in self._named(numbers)]
+
+    def undrain(self, what: str) -> list[str]:
+        """The opposite. Undraining the node leaves workers drained that were drained by name. Raises LookupError."""
+        numbers = self._numbers(what)
+        if what == "node":
+            self.draining = False
+            numbers -= self.held
+            log.warning("the node takes calls again")
+        else:
+            self.held -= numbers
+        if not self.draining:
+            for worker in self._named(numbers):
+                worker.undrain()
+                if worker.state is State.READY:
+                    self._manager.edge.want(worker.name, Wanted.IN)
+        self._manager.balance_soon()
+        return [worker.name for worker in self._named(numbers)]
+
+    def _numbers(self, what: str) -> set[int]:
+        if what == "node":
+            return {slot.number for slot in self._manager.slots}
+        found = {slot.number for slot in self._manager.slots if slot.name == what}
+        if not found:
+            raise LookupError(f"there is no {what!r} here: `node`, or w0 to w{len(self._manager.slots) - 1}")
+        return found
+
+    def _named(self, numbers: set[int]) -> list[Pooled]:
+        return [worker for number, worker in sorted(self._manager.workers.items()) if number in numbers]
+
+    def end_call(self, call: str, reason: str) -> bool:
+        """Ends one call, whichever worker has it."""
+        return any(worker.end_call(call, reason) for worker in self._manager.workers.values())
