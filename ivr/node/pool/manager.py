@@ -384,25 +384,23 @@ class Manager:
     @property
     def ready(self) -> bool:
         """Whether some worker takes calls and the node is not drained."""
-        return not (self.orders.draining or self.stopping) and any(
-            w.state is State.READY for w in self.workers.values()
-        )
+        return self.state == "ready"
+
+    @property
+    def state(self) -> str:
+        """In one word, for people and metrics."""
+        if self.stopping:
+            return "stopping"
+        if self.orders.draining:
+            return "draining"
+        return "ready" if any(w.state is State.READY for w in self.workers.values()) else "starting"
 
     def status(self) -> dict[str, Any]:
         """For people and metrics: everything the manager knows."""
         now = self._loop.time()
-        state = (
-            "stopping"
-            if self.stopping
-            else "draining"
-            if self.orders.draining
-            else "ready"
-            if self.ready
-            else "starting"
-        )
         pool = self._settings.pool
         return {
-            "state": state,
+            "state": self.state,
             "generation": self.generation,
             "rolling": self.roll.status(),
             "nursery": self.nursery.pid if self.nursery is not None else None,

@@ -48,7 +48,7 @@ class Orders:
         if not self.draining:
             for worker in self._named(numbers):
                 worker.undrain()
-                if worker.state is State.READY:
+                if worker.state is State.READY and worker.leaving is None:
                     self._manager.edge.want(worker.name, Wanted.IN)
         self._manager.balance_soon()
         return [worker.name for worker in self._named(numbers)]
