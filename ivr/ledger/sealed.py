@@ -224,8 +224,9 @@ def _must_be_whole(folder: Path, used: bool) -> None:
     if not folder.is_dir() and not used:
         raise LedgerMissing(f"{folder} is not there; the key store of personal data is made once with: ivr init DIR")
     lost = [name for name in (FIELDS, SUBJECTS) if not (folder / name).exists()]
-    if not lost or (not used and len(lost) == 2):
-        return  # a new log's: they are made
+    there = [folder / name for name in (FIELDS, SUBJECTS) if name not in lost]
+    if not lost or (not used and not any(path.stat().st_size for path in there)):
+        return  # a new log's: they are made, or were when a first start was cut short
     meaning = {
         FIELDS: "without it no personal field that the log holds can be read again",
         SUBJECTS: "without it nobody's calls are found by their number any more, and a person's erasure misses them",

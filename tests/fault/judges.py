@@ -17,9 +17,9 @@ from ivr.audit.verify import verify_log
 from ivr.ledger.event import parse_disclosure
 from ivr.ledger.ids import uuid7
 from ivr.ledger.keys import load_ledger_key, load_pseudonym_key, load_vkey
-from ivr.ledger.log import Log
+from ivr.ledger.log import Entry, Log
 from ivr.ledger.note import VKey
-from ivr.ledger.personal import PersonalSettings
+from ivr.ledger.personal import Erasing, PersonalSettings
 from ivr.ledger.sealed import FieldOpener
 from ivr.node.initialise import OFFICER, InitError, initialise
 from ivr.node.settings import Settings
@@ -73,9 +73,11 @@ def judge_personal(folder: Path, said: Said, killed: bool) -> None:
     log = home.open(personal=settings)
     # What goes on after the fault must be keepable as before.
     log.append([received(uuid7())], checkpoint=True)
-    log.close()
     erased = {one["erased"] for one in said if "erased" in one}
     erasing = {one["erasing"] for one in said if "erasing" in one}
+    for number in erasing:
+        _finished(home, log, number, {one["seq"] for one in said if one.get("number") == number})
+    log.close()
     opener = FieldOpener(folder / "subjects", load_pseudonym_key(home.keys))
     for one in said:
         if "texts" not in one:
@@ -96,6 +98,18 @@ def judge_personal(folder: Path, said: Said, killed: bool) -> None:
     stored = _stored(home)
     lost = [one for one in said if "acked" in one and stored.get(one["acked"]) != one["seq"]]
     assert not lost, lost
+
+
+def _finished(home: Home, log: Log, number: str, seqs: set[int]) -> None:
+    """An erasure by number that was cut short finds by that number all that it has still to do."""
+    with LogSource(home.db) as source:
+        done = any(row.type == "subject.erased" for row in source.rows())
+    found = {match.seq for match in log.personal.find_number(number)} & seqs
+    assert found == (set() if done else seqs), f"{number}: {found} of {seqs} are found, erased: {done}"
+    if not done:
+        fields = tuple((seq, None) for seq in found)
+        log.append([Entry("subject.erased", None, {}, erases=Erasing(fields, number))], checkpoint=True)
+        assert log.personal.find_number(number) == []
 
 
 def _stored(home: Home) -> dict[str, int]:
