@@ -16,7 +16,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import ivr.ledger.store
+import ivr.ledger.engines
 from ivr.ledger.client import Ack, LedgerClient
 from ivr.ledger.errors import LedgerError, LedgerUnavailable
 from ivr.ledger.ids import uuid7
@@ -73,7 +73,7 @@ def ledger(folder: str, stage: Stage) -> None:
 
 
 def _also(pragma: str) -> None:
-    setattr(ivr.ledger.store, "_PRAGMAS", (*ivr.ledger.store._PRAGMAS, pragma))  # noqa: B010  (typed as five of them)
+    setattr(ivr.ledger.engines, "_PRAGMAS", (*ivr.ledger.engines._PRAGMAS, pragma))  # noqa: B010  (typed as five)
 
 
 async def _ledger(home: Home, stage: Stage) -> None:
