@@ -28,6 +28,8 @@ _ERRORS = (FileError, EdgeError, EdgeUnavailable, EdgeRefused, TlsFileError, OSE
 _folder = click.option(
     "--config", type=click.Path(file_okay=False, path_type=Path), default=Path(), help="The server's folder."
 )
+RELOAD_S = 10.0
+"""Reading certificates takes Kamailio longer than any other command."""
 
 
 @click.group()
@@ -123,7 +125,7 @@ def reload_command(config: Path) -> None:
         if plan.tls is None:
             raise EdgeError("edge.tls is not set: there is nothing to reload")
         write_certificates(plan, owner_of(plan))
-        control = EdgeControl(plan.rpc, {})
+        control = EdgeControl(plan.rpc, {}, timeout=RELOAD_S)
         try:
             await control.reload_tls()
         finally:

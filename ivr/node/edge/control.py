@@ -68,8 +68,8 @@ class EdgeControl:
     Every command raises EdgeUnavailable when no edge answers, and KeyError for an unknown name.
     """
 
-    def __init__(self, rpc: Path, places: Mapping[str, str], *, front: bool = False) -> None:
-        self._rpc = Rpc(rpc)
+    def __init__(self, rpc: Path, places: Mapping[str, str], *, front: bool = False, timeout: float = 1.0) -> None:
+        self._rpc = Rpc(rpc, timeout)
         self._places = dict(places)
         self._front = front
 
