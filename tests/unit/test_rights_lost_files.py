@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ivr.ledger.errors import LedgerMissing
+from ivr.ledger.sealed import SubjectSecrets
 from rights_kit import NUMBER, Server, make_server
 
 
@@ -47,6 +48,19 @@ def test_a_key_store_that_was_lost_is_not_made_again(server: Server, tmp_path: P
     shutil.copytree(backup, subjects, dirs_exist_ok=True)
     server.open_log().close()
     assert server.events("call.received")[0].personal["caller"].endswith(f"{NUMBER}@example.org")  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("name", ["fields.keys", "subjects.keys"])
+def test_a_first_start_that_was_cut_short_between_the_two_files_is_finished(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch(0o600)
+    with pytest.raises(LedgerMissing, match="lost"):
+        SubjectSecrets(tmp_path, b"k" * 32, used=True)
+    SubjectSecrets(tmp_path, b"k" * 32).close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fields.keys", "subjects.keys"]
+    for path in tmp_path.iterdir():
+        path.write_bytes(b"1") if path.name == name else path.unlink()
+    with pytest.raises(LedgerMissing, match="lost"):
+        SubjectSecrets(tmp_path, b"k" * 32)
 
 
 def test_a_loss_that_was_accepted(server: Server) -> None:
