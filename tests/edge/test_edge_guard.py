@@ -211,6 +211,20 @@ def test_a_slot_without_a_worker_places_no_calls(edge: EdgeServer, stack: ExitSt
     assert dial() == 403
 
 
+def test_a_worker_that_rings_while_the_edge_restarts_is_not_refused(
+    edge: EdgeServer, stack: ExitStack, worker: Ua
+) -> None:
+    agent = stack.enter_context(Ua(edge.public, address=AGENT))
+    edge.stop()
+    edge.start()
+    dialog = worker.invite(f"sip:agent@{agent.at}", routes=[route(edge)], to=edge.inside)
+    known_is_answered(edge)
+    edge.enable("w0")
+    worker.send(worker._request(dialog, "INVITE"), edge.inside)
+    assert worker.final(dialog).status == 200
+    assert [m.status for m in worker.seen if m.status >= 400] == []
+
+
 # -- logs ------------------------------------------------------------------------------------------------------------
 
 
