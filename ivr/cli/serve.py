@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from ivr.cli.exits import Exit
+from ivr.flow.model import Flow
 from ivr.flow.place import FileError
 from ivr.ledger.errors import LedgerError
 from ivr.ledger.keys import load_vkey
@@ -32,15 +33,22 @@ GRACE_S = 30.0
 def command(config: Path) -> None:
     """Run ledger, edge and workers until SIGTERM; running calls finish within drain_timeout.
 
-    SIGHUP starts every part anew, one after the other and from what is on disk then, without ending a call.
+    SIGHUP starts every part anew, one after the other and from what is on disk then, without ending a call. With
+    edge.nodes the front edge is all that runs: it needs no keys and no log.
     """
     try:
-        loaded = load(config)
-        _must_be_initialised(loaded)
-        set_up_logs("serve", loaded.settings.log.level, loaded.settings.log.format, loaded.settings.log.personal)
-        _render(loaded)
+        settings, flows = Settings.load(config), tuple[Flow, ...]()
+        log_as = settings.log
+        if settings.edge.nodes:  # a front edge: its nodes have all the rest
+            set_up_logs("serve", log_as.level, log_as.format, log_as.personal)
+        else:
+            loaded = load(config)
+            flows = tuple(loaded.flows.flows)
+            _must_be_initialised(loaded)
+            set_up_logs("serve", log_as.level, log_as.format, log_as.personal)
+            _render(loaded)
         hangup = asyncio.Event()
-        run_process(lambda stop, on_ready: _serve(loaded, config, stop, on_ready, hangup), on_hangup=hangup.set)
+        run_process(lambda stop, ready: _serve(settings, flows, config, stop, ready, hangup), on_hangup=hangup.set)
     except (FileError, LedgerError, NoteError, ChildFailed, OSError) as error:
         click.echo(f"ivr serve: {error}", err=True)
         raise click.exceptions.Exit(Exit.COULD_NOT_RUN) from error
@@ -64,17 +72,24 @@ def _render(loaded: Loaded) -> None:
 
 
 def _children(settings: Settings, config: Path) -> list[Child]:
-    """In the order in which they start. Without an edge the one worker listens itself."""
+    """In the order in which they start. Without an edge the one worker listens itself; a front edge has no workers."""
     where = ["--config", str(config)]
-    edge = [Child("edge", ["run", *where], prepares=True)] if settings.pool.edge else []
+    front = bool(settings.edge.nodes)
+    edge = [Child("edge", ["run", *where], prepares=True)] if settings.pool.edge or front else []
+    if front:
+        return edge
     archive = [Child("archive", ["run", *where])] if settings.storage.archive else []
     return [Child("ledger", where), *archive, *edge, Child("pool", where)]
 
 
 async def _serve(
-    loaded: Loaded, config: Path, stop: asyncio.Event, on_ready: Callable[[], None], hangup: asyncio.Event
+    settings: Settings,
+    flows: tuple[Flow, ...],
+    config: Path,
+    stop: asyncio.Event,
+    on_ready: Callable[[], None],
+    hangup: asyncio.Event,
 ) -> None:
-    settings = loaded.settings
     children = _children(settings, config)
     timeout = settings.limits.drain_timeout.ms / 1000 + GRACE_S
     renewals = asyncio.ensure_future(_renewals(children, config, hangup, timeout))
@@ -82,7 +97,7 @@ async def _serve(
     async def up() -> None:
         for line in _listens(settings):
             log.info("listening on %s", line)
-        for flow in loaded.flows.flows:
+        for flow in flows:
             log.info("flow %s answers %s", flow.name, ", ".join(flow.numbers))
         on_ready()
 
@@ -95,7 +110,7 @@ async def _serve(
 
 def _listens(settings: Settings) -> list[str]:
     sip = settings.sip
-    if settings.pool.edge and settings.edge.listen:
+    if (settings.pool.edge or settings.edge.nodes) and settings.edge.listen:
         return [f"sip:{at.address}:{at.port} ({', '.join(at.transports)})" for at in settings.edge.listen]
     return [f"sip:{sip.address}:{sip.port} ({', '.join(sip.transports)})"]
 
@@ -107,17 +122,20 @@ async def _renewals(children: list[Child], config: Path, hangup: asyncio.Event, 
     disk is tried before anything is stopped.
     """
     tries = {"ledger": ("prompts", "render"), "archive": ("prompts", "render"), "edge": ("edge", "check")}
+    renewed = [child for child in children if child.name != "pool"]
     while True:
         await hangup.wait()
         hangup.clear()
         log.info("SIGHUP: every part is started anew, one after the other")
         try:
-            for child in children[:-1]:
+            for child in renewed:
                 await run_ivr(*tries[child.name], "--config", str(config))
-            for child in children[:-1]:
+            for child in renewed:
                 await child.renew(timeout)
                 log.info("the %s has been started anew", child.name)
         except (ChildFailed, OSError) as error:
             log.error("not everything is started anew: %s", error)
             continue
-        children[-1].signal(signal.SIGHUP)
+        for child in children:
+            if child not in renewed:
+                child.signal(signal.SIGHUP)
