@@ -27,13 +27,17 @@ def headline(events: Iterable[tuple[str, Data]]) -> str:
     permitted = kept = 0
     why = "the call came to no consent decision"
     ended, erased = "", False
+    alone = joined = False
     for kind, data in events:
         if kind == "consent.decided":
             why = f"{_who(data)} {_DECISIONS.get(data.get('decision', ''), 'decided')}"
+            alone = data.get("decision") in _ALLOWING
         elif kind == "consent.withdrawn":
-            why = f"{_who(data)} withdrew"
+            why, alone = f"{_who(data)} withdrew", False
         elif kind == "recording.blocked":
-            why = _why(data)
+            why, alone = _why(data), False
+        elif kind == "party.joined":
+            joined = True
         elif kind == "recording.permitted":
             permitted += 1
         elif kind == "recording.started":
@@ -51,8 +55,12 @@ def headline(events: Iterable[tuple[str, Data]]) -> str:
         return f"RECORDED: {why}" + (f"; it stopped because {ended}" if ended else "; it is running")
     if permitted:
         return f"NOT RECORDED: it was permitted, but no recorder started; {why}"
+    if alone and not joined:
+        return f"NOT RECORDED: the call reached no agent; {why}"
     return f"NOT RECORDED: {why}"
 
+
+_ALLOWING = frozenset({"granted", "not_objected", "informed"})
 
 _DECISIONS = {
     "granted": "agreed",

@@ -29,7 +29,7 @@ FLUSH_S = 0.5
 """How long a closed recorder's last buffer is waited for; it takes one tick of the clock, 20 ms."""
 
 STEADY_S = 0.025
-"""Between two readings of the offset. A tick writes both ports within microseconds, but may be interrupted between them:
+"""Between two readings of the offset. A tick writes both ports within microseconds, but may be interrupted in between:
 longer than a tick, and no multiple of it, so that two readings do not meet the same interruption."""
 
 REPORT_AFTER, HELD_BACK = 100, 10

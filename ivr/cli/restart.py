@@ -8,6 +8,10 @@ import click
 
 from ivr.cli.exits import Exit
 from ivr.cli.pool_common import CONFIG, asked
+from ivr.flow.place import FileError
+from ivr.node.edge.files import stale
+from ivr.node.edge.model import EdgePlan
+from ivr.node.load import load
 
 LOOK_S = 0.2
 
@@ -23,6 +27,7 @@ def command(config: Path, wait: float) -> None:
     """
     before = asked("restart", config, {"op": "status"})["status"]["generation"]
     asked("restart", config, {"op": "restart"})
+    _look_at_edge(config)
     deadline = time.monotonic() + wait
     while wait:
         status = asked("restart", config, {"op": "status"})["status"]
@@ -31,8 +36,24 @@ def command(config: Path, wait: float) -> None:
             if rolling["error"]:
                 click.echo(f"ivr restart: {rolling['error']}", err=True)
             elif rolling["active"]:
-                click.echo(f"ivr restart: {rolling['left']} workers are not replaced yet", err=True)
+                loading = status["generation"] == before
+                left = "what is on disk is still being loaded" if loading else f"workers to replace: {rolling['left']}"
+                click.echo(f"ivr restart: not done yet, {left}; it goes on", err=True)
             if rolling["active"] or status["generation"] == before:
                 raise click.exceptions.Exit(Exit.CHECK_FAILED)
             return
         time.sleep(LOOK_S)
+
+
+def _look_at_edge(config: Path) -> None:
+    """Workers would ring an agent at a new address through an edge that does not know it: said now, not by a caller."""
+    try:
+        loaded = load(config)
+    except FileError:
+        return  # the restart itself says what is wrong with it
+    if loaded.settings.pool.edge and stale(EdgePlan.of(loaded.settings, loaded.flows)):
+        click.echo(
+            "ivr restart: the edge was started with other addresses of agents or trunks and refuses calls to new ones "
+            "until it starts anew: send SIGHUP to ivr serve, or restart ivr-edge.service",
+            err=True,
+        )

@@ -12,7 +12,7 @@ import yaml
 
 from demo.server import ivr
 from ivr.node.edge.check import check
-from ivr.node.edge.files import write_all
+from ivr.node.edge.files import stale, write_all
 from ivr.node.edge.model import EdgePlan
 from ivr.node.edge.render import ADDRESSES, CFG, DESTINATIONS, MASK, render
 from ivr.node.edge.run import EdgeError, user_for
@@ -206,3 +206,14 @@ def test_a_front_edge_needs_no_flows(tmp_path: Path) -> None:
 def test_settings_alone_tell_the_control_where_workers_are(tmp_path: Path) -> None:
     server(tmp_path, {})
     assert [place.name for place in EdgePlan.of(Settings.load(tmp_path)).places] == ["w0", "w1", "w2"]
+
+
+def test_a_new_agent_makes_the_files_of_a_running_edge_stale(tmp_path: Path) -> None:
+    plan = server(tmp_path / "a", {}, "sip:desk@127.0.0.1:5070")
+    assert not stale(plan)  # nothing was ever started
+    write_all(plan)
+    assert not stale(plan)
+    other = server(tmp_path / "b", {}, "sip:desk@127.0.0.1:5070", "sip:new@192.0.2.77")
+    (tmp_path / "b" / "run" / "edge").mkdir(parents=True, exist_ok=True)
+    (tmp_path / "b" / "run" / "edge" / "address.list").write_text((plan.folder / "address.list").read_text())
+    assert stale(other)

@@ -122,6 +122,7 @@ HEADLINES = [
     (lost, "RECORDED: the caller did not object; it stopped because the worker was lost"),
     (erased, "RECORDED AND ERASED: the caller did not object"),
     (unpermitted, "NOT RECORDED: it was permitted, but no recorder started; the caller did not object"),
+    (cleared, "NOT RECORDED: the call reached no agent; the caller did not object"),
     (asked, "NOT RECORDED: the call came to no consent decision"),
 ]
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ivr.node.edge.model import EdgePlan
-from ivr.node.edge.render import CERTIFICATE, KEY, MASK, TRUST, mask, render
+from ivr.node.edge.render import ADDRESSES, CERTIFICATE, KEY, MASK, TRUST, mask, render
 from ivr.node.edge.tlsfiles import read_tls
 
 FOLDER_MODE, FILE_MODE, SECRET_MODE = 0o750, 0o640, 0o600
@@ -37,6 +37,14 @@ def write_all(plan: EdgePlan, own: Own = keep) -> None:
     if not (folder / MASK).exists():
         write(folder / MASK, mask(secrets.token_hex(32)).encode(), SECRET_MODE, own)
     write_certificates(plan, own)
+
+
+def stale(plan: EdgePlan) -> bool:
+    """Whether a running edge was started with other addresses than `plan` has. False where its files cannot be read."""
+    try:
+        return (plan.folder / ADDRESSES).read_text("utf-8") != render(plan)[ADDRESSES]
+    except OSError:
+        return False
 
 
 def write_certificates(plan: EdgePlan, own: Own = keep) -> None:
