@@ -3,9 +3,7 @@
 
 import asyncio
 import shutil
-import sqlite3
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from ivr.ledger.event import EventError
 from ivr.ledger.log import Entry, Log
 from ivr.ledger.personal import Erasing
 from ivr.ledger.protocol import Ack
+from ivr.ledger.query import LogReader
 from ivr.ledger.sealed import SubjectSecrets
 from ivr.ledger.store import Store
 from ivr.ledger.writer import GroupWriter
@@ -35,11 +34,11 @@ def erasing(log: Log) -> Entry:
 
 
 def left(server: Server) -> tuple[int, int]:
-    """How many personal fields of the caller, and how many pseudonyms, the database holds."""
-    names = "name IN ('caller', 'dialled', 'sip_call_id')"
-    with closing(sqlite3.connect(server.settings.storage.database)) as db:
-        fields = db.execute(f"SELECT count(*) FROM disclosures WHERE {names}").fetchone()[0]
-        return fields, db.execute(f"SELECT count(*) FROM pseudonyms WHERE {names}").fetchone()[0]
+    """How many personal fields of the caller, and how many events of their pseudonym, the database holds."""
+    received = [event.seq for event in server.events("call.received")]
+    with LogReader(server.settings.storage.database) as log:
+        fields = [one for one in log.fields() if one.name in ("caller", "dialled", "sip_call_id")]
+        return len(fields), len(log.sharing(received))
 
 
 def test_secrets_die_before_the_rows_and_the_event(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
