@@ -4,6 +4,7 @@
 Never run by the ledger itself: an operator decides when (`ivr db upgrade`), after a backup. There is no way back down.
 """
 
+import logging
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ from ivr.ledger.reading import ReadError, open_reading
 from ivr.ledger.schema import META, SCHEMA_VERSION
 
 FIRST = "0001"
+
+# What it does is said by whoever asked for it; its own lines would be in every new log's first breath.
+logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,9 @@ def test_a_backup_of_the_recordings_is_noise_after_erasing(box: Vault, tmp_path:
 def test_withdrawal_with_erasure_in_mid_call(box: Vault, tmp_path: Path) -> None:
     writer = RecordingWriter(permit(), box.store, RATE)
     feed(writer, noise(5 * RATE, 1), noise(5 * RATE, 2))
+    deadline = time.monotonic() + 20
+    while writer._sealer.pending and time.monotonic() < deadline:  # a file that is being renamed cannot be copied
+        time.sleep(0.01)
     backup = tmp_path / "backup"
     shutil.copytree(box.store.recordings, backup)
     summary = writer.abort(erase=True, reason="withdrawn").result(20)

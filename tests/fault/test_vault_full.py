@@ -106,7 +106,7 @@ def test_a_full_disk(small_disk: SmallDisk) -> None:
 
 def test_a_file_size_limit(box: Vault) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_500, hard))  # a key fits in, a segment does not
     try:
         summary, told = record_until_it_fails(box)
     finally:
