@@ -9,6 +9,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Sequence
+from math import floor
 
 from ivr.calls.channel import Channel
 from ivr.ledger.permit import VerifiedPermit
@@ -41,8 +42,9 @@ def _next_drain(now: float) -> float:
 
     Each process has a grid of its own, or hundreds of recordings would be sealed in the same moment.
     """
-    phase = os.getpid() * 0.618 % 1 * DRAIN_S
-    return ((now - phase) // DRAIN_S + 1) * DRAIN_S + phase
+    phase = os.getpid() * 0.618 % 1
+    # A timer may fire a little early, and sums are rounded: the point that has just been reached is not the next one.
+    return (floor(now / DRAIN_S - phase + 0.01) + 1 + phase) * DRAIN_S
 
 
 class CallRecorder:
