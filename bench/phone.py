@@ -2,7 +2,7 @@
 """A caller and an agent made of bare sockets: what they time is the wire, not a softphone."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType, TracebackType
 from typing import Self
@@ -65,30 +65,29 @@ class Caller:
         }
         return self._wire.send(assemble(f"{method} {self._target} SIP/2.0", headers, body), self._server)
 
-    def _answer(self, method: str, within: float) -> tuple[int, Message]:
+    def _messages(self, within: float) -> Iterator[tuple[int, Message]]:
+        """What comes in, and when; each request is answered with 200 at once."""
         deadline = now() + int(within * 1e9)
         while (left := deadline - now()) > 0:
             datagram = self._wire.receive(left / 1e9)
             if datagram is None:
-                break
+                return
             message = parse(datagram.data)
             if not message.status and message.method != "ACK":
                 self._wire.send(response(message, "200 OK", "sip:bench@127.0.0.1", self._tag), self._server)
-            elif message.method == method and message.status >= 200:
-                return datagram.at, message
+            yield datagram.at, message
+
+    def _answer(self, method: str, within: float) -> tuple[int, Message]:
+        for at, message in self._messages(within):
+            if message.method == method and message.status >= 200:
+                return at, message
         raise CallFailed(f"no answer to {method} of {self._number} within {within:g} s")
 
     def wait_bye(self, within: float) -> int:
-        """Answers the server's BYE; when it came. Raises CallFailed."""
-        deadline = now() + int(within * 1e9)
-        while (left := deadline - now()) > 0:
-            datagram = self._wire.receive(left / 1e9)
-            if datagram is None:
-                break
-            message = parse(datagram.data)
+        """When the server's BYE came. Raises CallFailed."""
+        for at, message in self._messages(within):
             if not message.status and message.method == "BYE":
-                self._wire.send(response(message, "200 OK", "sip:bench@127.0.0.1", self._tag), self._server)
-                return datagram.at
+                return at
         raise CallFailed(f"no BYE within {within:g} s")
 
     def close(self) -> None:
