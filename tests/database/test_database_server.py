@@ -228,6 +228,11 @@ async def _load(own: Cluster, base: Base, times: int, acked: list[Ack], unavaila
         await until(lambda had=had: len(acked) > had + 150, "events are acknowledged", 60)  # type: ignore[misc]
         await asyncio.to_thread(own.end, signal.SIGQUIT)
         killed += 1
+        # Nobody need have asked for a permit in that very moment: one is asked for now, and cannot be durable.
+        permit = permitted(live[0][0], uuid7())
+        with pytest.raises((LedgerUnavailable, LedgerRefused)) as refusal:
+            await clients[0].append(permit.type, call=live[0][0], data=permit.data, queue=False)
+        unavailable += [refusal.value] if isinstance(refusal.value, LedgerUnavailable) else []
         # In this thread: the kernel ends the server with the thread that started it.
         own.start()
     had = len(acked)
