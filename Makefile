@@ -15,8 +15,8 @@ help: ## list the targets
 
 setup: $(READY) ## install everything that the other targets need
 
-# Remade when the dependencies change; a virtual environment that is half made has no stamp and is made again.
-$(READY): pyproject.toml .ci/debian
+# Remade when the dependencies or what is compiled change; a virtual environment that is half made has no stamp and is made again.
+$(READY): pyproject.toml .ci/debian hatch_build.py ivr/sip/mediaclock.c
 	@.ci/debian "$(or $(PYTHON),python3)"
 	@test -x $(BIN)/python || "$(or $(PYTHON),python3)" -m venv $(VENV)
 	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' \

@@ -4,6 +4,9 @@
 PJSIP's own way is a thread that wakes for every packet and another that is the clock; with four legs that is 250
 wake-ups a second instead of 50, and a third more CPU. The price: a packet waits up to one tick, 10 ms on average.
 Callbacks for keys and ends of files come from this thread. While no leg is up it waits for an event and costs nothing.
+
+The loop is there twice. mediaclock.c is compiled when Assent is installed; where no compiler was at hand, or with
+ASSENT_MEDIA_CLOCK=python in the environment, the same loop runs in Python, and a call costs a fifth more CPU.
 """
 
 import ctypes
@@ -12,6 +15,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 log = logging.getLogger(__name__)
@@ -31,6 +35,10 @@ SLACK_NS = 2_000_000
 LATE_S = 0.2
 """So far behind the clock does not run to catch up but starts anew."""
 
+CHOICE = "ASSENT_MEDIA_CLOCK"
+"""Environment: `python` for the loop in Python even where the compiled one is there."""
+
+_COMPILED = Path(__file__).with_name("libmediaclock.so")
 _Pointer = ctypes.c_void_p
 _PR_SET_TIMERSLACK = 29
 
@@ -53,55 +61,86 @@ class _Frame(ctypes.Structure):
     )
 
 
+class _Clock(ctypes.Structure):
+    """What both loops read: `struct clock` of mediaclock.c."""
+
+    _fields_ = (
+        ("poll", _Pointer),
+        ("get_frame", _Pointer),
+        ("queue", _Pointer),
+        ("bridge", _Pointer),
+        ("buffer", _Pointer),
+        ("samples", ctypes.c_int32),
+        ("full_poll", ctypes.c_int32),
+        ("most_polls", ctypes.c_int32),
+        ("ticking", ctypes.c_int32),
+        ("tick_ns", ctypes.c_int64),
+        ("late_ns", ctypes.c_int64),
+        ("turned_ns", ctypes.c_int64),
+    )
+
+
 class MediaClock:
     """`start` and `stop` the clock from the event loop; `close` before the library is destroyed."""
 
     def __init__(self, library: ctypes.CDLL, rate: int, register: Callable[[], None]) -> None:
         """`register` makes a thread known to PJLIB. The library must have been started, with a media I/O queue."""
         self._library = library
-        self._samples = int(rate * TICK_S)
         self._register = register
         self._ticking = threading.Event()
         self._ending = False
-        self._turned = 0.0
-        self._prepare()
+        samples = int(rate * TICK_S)
+        self._buffer = ctypes.create_string_buffer(samples * 2)
+        self._clock = self._prepare(samples)
+        self._tick_on = _loop()
         self._thread = threading.Thread(target=self._run, name="media", daemon=True)
         self._thread.start()
 
-    def _prepare(self) -> None:
+    def _prepare(self, samples: int) -> _Clock:
         lib = self._library
         for name, result, arguments in (
             ("pjsua_get_pjmedia_endpt", _Pointer, []),
             ("pjmedia_endpt_get_ioqueue", _Pointer, [_Pointer]),
             ("pjmedia_endpt_stop_threads", ctypes.c_int, [_Pointer]),
             ("pjsua_set_no_snd_dev", _Pointer, []),
-            ("pj_ioqueue_poll", ctypes.c_int, [_Pointer, _Pointer]),
-            ("pjmedia_port_get_frame", ctypes.c_int, [_Pointer, _Pointer]),
         ):
             function: Any = getattr(lib, name)
             function.restype, function.argtypes = result, arguments
         endpoint = lib.pjsua_get_pjmedia_endpt()
         lib.pjmedia_endpt_stop_threads(endpoint)
-        self._queue = lib.pjmedia_endpt_get_ioqueue(endpoint)
-        self._bridge = lib.pjsua_set_no_snd_dev()
+        return _Clock(
+            poll=ctypes.cast(lib.pj_ioqueue_poll, _Pointer),
+            get_frame=ctypes.cast(lib.pjmedia_port_get_frame, _Pointer),
+            queue=lib.pjmedia_endpt_get_ioqueue(endpoint),
+            bridge=lib.pjsua_set_no_snd_dev(),
+            buffer=ctypes.cast(self._buffer, _Pointer),
+            samples=samples,
+            full_poll=FULL_POLL,
+            most_polls=MOST_POLLS,
+            tick_ns=int(TICK_S * 1e9),
+            late_ns=int(LATE_S * 1e9),
+        )
 
     def start(self) -> None:
         """Ticks from now on."""
         if not self._ticking.is_set():
-            self._turned = time.monotonic()
+            self._clock.turned_ns = time.monotonic_ns()
+        self._clock.ticking = 1
         self._ticking.set()
 
     def stop(self) -> None:
         """No tick any more, at the latest after the one that is under way."""
         self._ticking.clear()
+        self._clock.ticking = 0
 
     def stalled_s(self) -> float:
         """For how long it should have ticked and did not, in seconds."""
-        return time.monotonic() - self._turned if self._ticking.is_set() else 0.0
+        return (time.monotonic_ns() - self._clock.turned_ns) / 1e9 if self._ticking.is_set() else 0.0
 
     def close(self) -> None:
         """Ends the thread."""
         self._ending = True
+        self.stop()
         self._ticking.set()
         self._thread.join(timeout=5)
 
@@ -110,36 +149,44 @@ class MediaClock:
         _share_the_processor()
         while not self._ending:
             self._ticking.wait()
-            self._tick_on()
-
-    def _tick_on(self) -> None:
-        """The loop of the clock. Names are local and the frame is made once: it runs 50 times a second."""
-        poll, get_frame = self._library.pj_ioqueue_poll, self._library.pjmedia_port_get_frame
-        queue, bridge, samples = self._queue, self._bridge, self._samples
-        buffer = ctypes.create_string_buffer(samples * 2)
-        frame = _Frame(0, ctypes.cast(buffer, _Pointer), samples * 2, 0, 0)
-        zero = _TimeVal(0, 0)
-        no_wait, into = ctypes.addressof(zero), ctypes.addressof(frame)
-        due = _next_tick()
-        while self._ticking.is_set() and not self._ending:
-            for _ in range(MOST_POLLS):
-                if poll(queue, no_wait) < FULL_POLL:
-                    break
-            frame.size = samples * 2
-            get_frame(bridge, into)
-            frame.timestamp += samples
-            due += TICK_S
-            now = self._turned = time.monotonic()
-            left = due - now
-            if left > 0:
-                time.sleep(left)
-            elif left < -LATE_S:
-                due = _next_tick()
+            self._tick_on(ctypes.byref(self._clock))
 
 
-def _next_tick() -> float:
-    """On a grid that all workers of this machine share: their ticks follow each other with the code still in cache."""
-    return (time.monotonic() // TICK_S + 1) * TICK_S
+def _loop() -> Callable[[Any], None]:
+    if os.environ.get(CHOICE) == "python":
+        return _tick_on
+    try:
+        compiled: Any = ctypes.CDLL(str(_COMPILED)).assent_tick_on
+    except OSError as error:
+        log.warning("the media clock runs in Python, which costs more CPU; was there a C compiler at installation? %s", error)
+        return _tick_on
+    compiled.restype, compiled.argtypes = None, [ctypes.POINTER(_Clock)]
+    return compiled  # type: ignore[no-any-return]
+
+
+def _tick_on(shared: Any) -> None:
+    """Ticks until `ticking` is 0. Names are local and the frame is made once: it runs 50 times a second."""
+    clock: _Clock = shared._obj
+    poll = ctypes.CFUNCTYPE(ctypes.c_int, _Pointer, _Pointer)(clock.poll)
+    get_frame = ctypes.CFUNCTYPE(ctypes.c_int, _Pointer, _Pointer)(clock.get_frame)
+    queue, bridge, samples, tick_ns = clock.queue, clock.bridge, clock.samples, clock.tick_ns
+    frame = _Frame(0, clock.buffer, 0, 0, 0)
+    zero = _TimeVal(0, 0)
+    no_wait, into = ctypes.addressof(zero), ctypes.addressof(frame)
+    due = (time.monotonic_ns() // tick_ns + 1) * tick_ns
+    while clock.ticking:
+        for _ in range(clock.most_polls):
+            if poll(queue, no_wait) < clock.full_poll:
+                break
+        frame.size = samples * 2
+        get_frame(bridge, into)
+        frame.timestamp += samples
+        due += tick_ns
+        now = clock.turned_ns = time.monotonic_ns()
+        if due > now:
+            time.sleep((due - now) / 1e9)
+        elif now - due > clock.late_ns:
+            due = (now // tick_ns + 1) * tick_ns
 
 
 def _share_the_processor() -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).parents[2] / ".ci/debian"
-NEEDED = "espeak-ng ffmpeg sipp age flac strace ip systemd-analyze openssl go promtool python3"
-PLACES = ("/usr/sbin/kamailio", "/usr/lib/", "/usr/share/", "/run/systemd/system", "/etc/init.d")
+NEEDED = "cc espeak-ng ffmpeg sipp age flac strace ip systemd-analyze openssl go promtool python3"
+PLACES = ("/usr/sbin/kamailio", "/usr/include/", "/usr/lib/", "/usr/share/", "/run/systemd/system", "/etc/init.d")
 
 
 def set_up(root: Path, missing: set[str], *, systemd: bool = True, fails: bool = False) -> tuple[int, list[str]]:
@@ -28,6 +28,7 @@ def set_up(root: Path, missing: set[str], *, systemd: bool = True, fails: bool =
         "kamailio": "usr/sbin/kamailio",
         "kamailio-tls-modules": "usr/lib/any/kamailio/modules/tls.so",
         "postgresql": "usr/lib/postgresql/15/bin/initdb",
+        "libc6-dev": "usr/include/time.h",
         "tlog": "usr/share/gocode/src/golang.org/x/mod/sumdb/tlog/x",
     }
     for package, file in there.items():
@@ -67,6 +68,7 @@ def set_up(root: Path, missing: set[str], *, systemd: bool = True, fails: bool =
         ({"kamailio", "kamailio-tls-modules", "promtool"}, ["prometheus", "kamailio"]),
         ({"kamailio-tls-modules"}, []),  # of a proxy that somebody uses
         ({"ffmpeg"}, []),
+        ({"libc6-dev"}, []),
     ],
 )
 def test_what_came_with_a_package_is_stopped_and_nothing_else(
