@@ -7,6 +7,7 @@ or user namespaces that anybody may make.
 """
 
 import os
+import select
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -67,10 +68,15 @@ class Machine:
     def lose(self) -> None:
         """SIGKILL to every process here: with the first process of a PID namespace all others die."""
         for process in self.running:
-            for child in children(process.pid):
-                os.kill(child, signal.SIGKILL)
+            # A handle on each: such a first process is gone only when all others of its namespace are.
+            firsts = [os.pidfd_open(child) for child in children(process.pid)]
+            for first in firsts:
+                signal.pidfd_send_signal(first, signal.SIGKILL)
             process.kill()
             process.wait()
+            for first in firsts:
+                assert select.select([first], [], [], 30)[0], "a killed machine's processes are still there"
+                os.close(first)
         self.running.clear()
 
     def cable(self, *, plugged: bool) -> None:
