@@ -116,9 +116,10 @@ class Worker:
             log.error("call %s broke", task.get_name(), exc_info=task.exception())
         if session is not None:
             log.info("call %s: %s (%s)", session.call, *session.outcome, extra=session.trace.fields)
+        # First the manager's beat, then the end of a drain, which holds up the loop: it would be blamed for a call.
+        self.on_change()
         if not self._sessions:
             self._idle.set()
-        self.on_change()
 
     def live_calls(self) -> list[str]:
         """Calls that are up, so that a ledger that restarts does not take them for lost."""

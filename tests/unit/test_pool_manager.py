@@ -201,18 +201,65 @@ def test_who_ends_with_a_call_has_as_long_as_a_drain_and_some_more_after_it(tmp_
             worker, far = await ready(manager)
             worker.stop("recycle", within=STOP_S)
             now = asyncio.get_running_loop().time()
-            far.beat("c1", state="draining")
-            await until(lambda: worker.calls)
+
+            def looked_at(when: float, *calls: str) -> None:
+                far.beat(*calls, state="draining")
+                worker.take_in()
+                worker.alive_at = when
+                manager.watch(worker, when)
+
             longest = Settings.load(tmp_path).limits.drain_timeout.seconds + GRACE_S
-            manager.watch(worker, now + longest - 1)
+            looked_at(now + longest - 1, "c1")
             assert worker.blamed is None
-            far.beat(state="draining")
-            await until(lambda: not worker.calls)
-            manager.watch(worker, now + longest - 0.5)
+            looked_at(now + longest - 0.5)
             assert worker.blamed is None
-            manager.watch(worker, now + longest + 1)
+            looked_at(now + longest + 1)
             assert worker.blamed is not None
             await until(lambda: manager.workers.get(0) is not worker)
+
+    run(main)
+
+
+@pytest.mark.parametrize("told", ["drain", "stop"])
+def test_who_hangs_with_a_call_is_killed_after_a_heartbeat_whatever_it_was_told(tmp_path: Path, told: str) -> None:
+    async def main() -> None:
+        async with managed(tmp_path, "{max: 2, min_spare: 0}") as manager:
+            worker, far = await ready(manager)
+            far.beat("c1")
+            await until(lambda: worker.calls)
+            if told == "stop":
+                worker.stop("signal", within=STOP_S)
+            else:
+                worker.drain("drain")
+            patience = Settings.load(tmp_path).pool.heartbeat.seconds
+            manager.watch(worker, worker.alive_at + patience - 0.1)
+            assert worker.blamed is None
+            manager.watch(worker, worker.alive_at + patience + 0.1)
+            assert worker.blamed is not None
+            assert "hung" in worker.blamed
+            far.sock.close()  # the kernel's part: its channel ends with it
+            await until(lambda: manager.workers.get(0) is not worker)
+            assert (manager.counts["hung"], manager.counts["died"]) == (1, 1)
+
+    run(main)
+
+
+def test_who_ends_without_a_call_may_be_silent_while_it_does(tmp_path: Path) -> None:
+    """Closing PJSIP takes seconds and holds up its event loop."""
+
+    async def main() -> None:
+        async with managed(tmp_path, "{max: 2, min_spare: 0}") as manager:
+            worker, far = await ready(manager)
+            far.beat("c1")
+            await until(lambda: worker.calls)
+            worker.stop("signal", within=STOP_S)
+            far.beat(state="draining")  # not read by the manager before it finds that the worker is silent
+            manager.watch(worker, worker.stop_by - 0.1)
+            assert worker.blamed is None
+            manager.watch(worker, worker.stop_by + 0.1)
+            assert worker.blamed is not None
+            await until(lambda: manager.workers.get(0) is not worker)
+            assert (manager.counts["hung"], manager.counts["died"]) == (0, 0)
 
     run(main)
 

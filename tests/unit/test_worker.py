@@ -2,6 +2,7 @@
 """A worker's life with a real ledger: it adopts what it loaded before it is ready, and drains when it is told to."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,14 +18,20 @@ from ivr.node import worker as module
 from ivr.node.initialise import initialise
 from ivr.node.load import Loaded, load
 from ivr.node.worker import run_worker
+from ivr.sip.events import Down
 from ivr.vault.errors import VaultError
 from scenarios.clock import VirtualLoop
-from scenarios.fakesip import FakeEndpoint
+from scenarios.fakesip import Behaviour, FakeEndpoint
 
 
-def run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Loaded, list[str]]:
+def run(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    on_ready: Callable[[module.Worker], None] = lambda _worker: None,
+    endpoint: type[FakeEndpoint] = FakeEndpoint,
+) -> tuple[Loaded, list[str]]:
     """Starts ledger and worker, stops both; what was in the log when the worker said that it is ready."""
-    monkeypatch.setattr(module, "Endpoint", FakeEndpoint)
+    monkeypatch.setattr(module, "Endpoint", endpoint)
     loaded = load(folder)
     at_ready: list[str] = []
 
@@ -34,8 +41,9 @@ def run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Loaded, list[str
         service = LedgerService(log, ServiceSettings(loaded.settings.ledger.socket), lambda _call, _recording: [])
         await service.start()
 
-        def ready(_worker: module.Worker) -> None:
+        def ready(worker: module.Worker) -> None:
             at_ready.extend(kinds(folder))
+            on_ready(worker)
             stop.set()
 
         try:
@@ -98,3 +106,24 @@ def test_what_it_lacks_ends_it_with_nothing_left_running(
     monkeypatch.setattr(module.Worker, "_make_services", late)
     with pytest.raises((LedgerError, NoteError, VaultError), match=name):
         run(server, monkeypatch)
+
+
+def test_who_watches_hears_that_the_last_call_has_ended_before_the_drain_ends(
+    server: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Closing PJSIP holds up the event loop; a worker that last said that it has a call would be killed as hung."""
+    said: list[list[str]] = []
+    at_end: list[list[str]] = []
+
+    class Closing(FakeEndpoint):
+        def stop(self) -> None:
+            at_end.extend(said)
+
+    def ring(worker: module.Worker) -> None:
+        loop = asyncio.get_running_loop()
+        worker.on_change = lambda: loop.call_soon(lambda: said.append(worker.live_calls()))  # type: ignore[assignment]
+        worker.endpoint.incoming(Behaviour()).later(3, Down(200, ""))  # type: ignore[attr-defined]
+
+    run(server, monkeypatch, ring, Closing)
+    assert len(at_end) == 2
+    assert (len(at_end[0]), at_end[1]) == (1, [])

@@ -262,7 +262,7 @@ class Manager:
         """The end of its channel: whatever it had is lost now."""
         self.edge.want(worker.name, Wanted.OUT)
         self.on_gone(worker.pid, worker.stats)
-        if worker.was not in (State.STOPPING,):
+        if worker.was is not State.STOPPING or worker.calls:
             self.counts["died"] += 1
             lost = f"calls lost: {len(worker.calls)}"
             log.error("%s (pid %d) died: %s", worker.name, worker.pid, worker.blamed or lost)
@@ -315,22 +315,28 @@ class Manager:
             self._nursery_gone(worker.asked, "hung and was killed")
         if worker.blamed or worker.state is State.GONE:
             return
-        patience = self._settings.pool.heartbeat.seconds
-        if worker.state in (State.READY, State.DRAINING):
-            if self._vigil.silent_s(now, worker.alive_at) > patience:
-                worker.take_in()  # what it said and nobody has read yet
-            silent = self._vigil.silent_s(now, worker.alive_at)
-            if silent > patience:
-                self.counts["hung"] += 1
-                worker.kill(f"it hung for {silent:.1f} s and was killed; calls lost: {len(worker.calls)}")
-        elif worker.state is State.STARTING and self._vigil.silent_s(now, worker.started) > START_S:
-            worker.kill(f"it was not ready after {START_S:.0f} s and was killed")
+        if worker.state is State.STARTING:
+            if self._vigil.silent_s(now, worker.started) > START_S:
+                worker.kill(f"it was not ready after {START_S:.0f} s and was killed")
+        elif silent := self._hung_s(worker, now):
+            self.counts["hung"] += 1
+            worker.kill(f"it hung for {silent:.1f} s and was killed; calls lost: {len(worker.calls)}")
         elif worker.state is State.STOPPING:
             if worker.calls:  # it ends after them
                 worker.stop_by = max(worker.stop_by, min(now + STOP_S, worker.stopped_at + self._finish_s))
             if now > worker.stop_by:
                 log.error("%s (pid %d) did not end in time: killed", worker.name, worker.pid)
                 worker.kill("it did not end in time and was killed")
+
+    def _hung_s(self, worker: Pooled, now: float) -> float:
+        """For how long it has given no sign of life when that is too long, else 0."""
+        patience = self._settings.pool.heartbeat.seconds
+        if self._vigil.silent_s(now, worker.alive_at) > patience:
+            worker.take_in()  # what it said and nobody has read yet
+        silent = self._vigil.silent_s(now, worker.alive_at)
+        # Whoever was told to end and has no call is silent while it closes PJSIP: `stop_by` is the limit for that.
+        ends = worker.state is State.GONE or (worker.state is State.STOPPING and not worker.calls)
+        return silent if silent > patience and not ends else 0.0
 
     # -- how many ------------------------------------------------------------------------------------------------
 
