@@ -53,7 +53,7 @@ def line(call: CallSummary) -> str:
 def show(call_id: str, folder: Path, db: Database | None, as_json: bool) -> None:
     """Print one call as a timeline: when, what happened, by whom and why; recorded or not as the headline.
 
-    ID is a call's id or any beginning of it that no other call has.
+    ID is a call's id, or a beginning or an end of it that no other call has: the last 12 digits, as in `ivr top`, do.
     """
     with told(), log_reader(folder, db) as log:
         call = log.find_call(call_id)

@@ -24,7 +24,7 @@ def command() -> None:
 
 
 @command.command("place")
-@click.option("--call", "calls", multiple=True, metavar="ID", help="A call; any beginning of its id. Repeatable.")
+@click.option("--call", "calls", multiple=True, metavar="ID", help="A call; a beginning or end of its id. Repeatable.")
 @click.option("--number", metavar="NUMBER", help="A number: all its calls, past and future.")
 @click.option("--case", metavar="LABEL", help="The case it is for; holds of one case are lifted together.")
 @again_option

@@ -78,7 +78,7 @@ def command() -> None:
 @command.command()
 @config_option
 @db_option
-@click.option("--call", help="Only this call; any beginning of its id that no other call has.")
+@click.option("--call", help="Only this call; a beginning or end of its id that no other has.")
 @json_option
 def show(folder: Path, db: Database | None, call: str | None, as_json: bool) -> None:
     """Print events in order, one a line; with --json one object a line.

@@ -42,8 +42,10 @@ QUIT = frozenset({"q", "Q", "\x03", "\x04"})
 def command(config: Path, once: bool, as_json: bool) -> None:
     """Show a running server: calls, who is recorded and why not, workers, latencies, alarms. `q` ends it.
 
-    A call's reason is a word of the log. Latencies are medians and 95th percentiles: in the live view of the last
-    minute, else since the ledger started. Nothing personal is shown.
+    A call's reason is a word of the log. Below 110 columns only the last 12 digits of its id are shown: `ivr call show`
+    takes those. Latencies are medians and 95th percentiles: in the live view of the last minute, else since the ledger
+    started, as are calls that ended, blocked or failed. The edge's counts are since it started. Nothing personal is
+    shown.
     """
     try:
         settings = Settings.load(config)

@@ -4,6 +4,7 @@
 Nothing here is proof: signatures are not looked at. `ivr log verify` does that.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -18,6 +19,12 @@ from ivr.ledger.sealed import PREFIX, FieldOpener
 
 _FIELDS = "SELECT e.seq, e.jws, d.text FROM events e LEFT JOIN disclosures d ON d.seq = e.seq"
 _ORDER = " ORDER BY e.seq, d.name"
+
+_PART = re.compile("[0-9a-f-]+")
+"""What an id may begin or end with; nothing in it means more to LIKE."""
+
+SEVERAL = 6
+"""Of several calls whose ids begin or end alike, one less is named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,15 +135,26 @@ class LogReader:
         rows = self._all("SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1", ())
         return str(rows[0][0]) if rows else None
 
-    def find_call(self, prefix: str) -> str:
-        """The one call whose id begins so. Raises LedgerMissing for none or several."""
-        query = "SELECT DISTINCT call FROM events WHERE call >= ? AND call < ? LIMIT 2"
-        low = prefix.lower()
-        found = [row[0] for row in self._all(query, (low, low + "g"))] if low else []
-        if len(found) != 1:
-            what = "several calls begin" if found else "no call begins"
-            raise LedgerMissing(f"{what} with {prefix!r}; the ids are listed by: ivr call list")
-        return str(found[0])
+    def find_call(self, part: str) -> str:
+        """The one call whose id begins or ends so. Raises LedgerMissing for none or several."""
+        wanted = part.lower()
+        found: set[str] = set()
+        if _PART.fullmatch(wanted):
+            begin = "SELECT DISTINCT call FROM events WHERE call >= ? AND call < ? LIMIT ?"
+            found = {str(row[0]) for row in self._all(begin, (wanted, wanted + "g", SEVERAL))}
+            if wanted not in found:  # the whole id cannot be another one's end
+                end = "SELECT call FROM events WHERE type = 'call.received' AND call LIKE ? LIMIT ?"
+                found |= {str(row[0]) for row in self._all(end, (f"%{wanted}", SEVERAL))}
+        if not found:
+            raise LedgerMissing(f"no call's id begins or ends with {part!r}; the ids are listed by: ivr call list")
+        if len(found) > 1:
+            some = sorted(found)[: SEVERAL - 1]
+            more = ", …" if len(found) > len(some) else ""
+            raise LedgerMissing(
+                f"several calls' ids begin or end with {part!r}: {', '.join(some)}{more}; give more digits. Calls of "
+                "the same time begin alike: the last 12 digits, as in ivr top, tell them apart"
+            )
+        return found.pop()
 
     def calls(self, limit: int | None = None) -> list[CallSummary]:
         """The newest `limit` calls, oldest first."""

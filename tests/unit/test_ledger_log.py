@@ -112,6 +112,27 @@ def test_reading_does_not_write(home: Home) -> None:
     assert home.db.read_bytes() == before
 
 
+def test_a_call_is_found_by_its_end_and_several_are_named(home: Home) -> None:
+    ends = ("810c422c5cd9", "0000422c5cd9", "01a1ffd6be82", "000000000001", "000000000002", "000000000003")
+    same_minute = [f"{CALL[:24]}{end}" for end in ends]
+    home.append([received(call) for call in same_minute])
+    with LogReader(home.db) as log:
+        for call in same_minute:
+            assert log.find_call(call[-12:].upper()) == log.find_call(call) == call
+        with pytest.raises(
+            LedgerMissing, match=r"begin or end with '422c5cd9': \S*0000422c5cd9, \S*810c422c5cd9; give"
+        ):
+            log.find_call("422c5cd9")
+        with pytest.raises(LedgerMissing, match=r"several calls' .*(\S{36}, ){5}…; give more digits.* ivr top"):
+            log.find_call(CALL[:13])
+    other = "be82ffd6-be82-7d3f-ab83-a1fd14cfaf06"
+    home.append([received(other)])
+    with LogReader(home.db) as log:
+        assert log.find_call("be82f") == other
+        with pytest.raises(LedgerMissing, match="several"):  # one begins so, another ends so
+            log.find_call("be82")
+
+
 def test_a_call_is_read_with_what_is_known_of_persons(home: Home) -> None:
     recorded_call(home)
     with LogReader(home.db) as log:
@@ -121,6 +142,9 @@ def test_a_call_is_read_with_what_is_known_of_persons(home: Home) -> None:
         assert log.find_call(CALL[:6]) == CALL
         with pytest.raises(LedgerMissing, match="no call"):
             log.find_call("ffff")
+        assert log.find_call(CALL[-12:].upper()) == CALL
+        with pytest.raises(LedgerMissing, match="no call"):
+            log.find_call("%")
     edit(home, "DELETE FROM disclosures")
     with LogReader(home.db) as log:
         first = next(log.events(CALL))

@@ -18,6 +18,7 @@ from ivr.consent import inputs as i
 from ivr.consent.inputs import CALLER, Preference, Source
 from ivr.ledger.catalogue import TYPES
 from ivr.ledger.log import Entry
+from ivr.node.observe.screen import END
 from ledger_kit import CALL, Home, make_home
 from replay_kit import Writer, asked, cleared, recorded
 
@@ -199,6 +200,7 @@ def test_a_call_reads_as_a_timeline(tmp_path: Path) -> None:
     assert "+0.000  call from sip:+4930@example.org to 100" in lines[0]
     assert "+3.080  the caller did not object by silence" in lines[6]
     assert len(lines) == len(recorded().events)
+    assert run(home, "show", CALL[-END:]).stdout == result.stdout  # as ivr top shows it
 
 
 def test_a_call_for_programs(tmp_path: Path) -> None:

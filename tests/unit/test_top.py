@@ -2,6 +2,7 @@
 """`ivr top`: what the screen shows fits into 80 by 24, counts what does not, and says why a call is not recorded."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,48 @@ def test_a_call_that_is_not_recorded_says_why() -> None:
     (line,) = [line for line in shown(snapshot(pool=pool(worker("w0", one)))) if CALL[-12:-4] in line]
     assert "no" in line.split()
     assert "notice interrupted" in line
+
+
+def test_at_80_columns_long_words_cost_neither_the_id_nor_who_is_recorded_nor_the_worker() -> None:
+    one = call(flow="a-flow-with-a-very-long-name-that-goes-on", state="withdrawing", recorded="stopping") | {
+        "reason": "agent_not_informed_and_then_some_more_words"
+    }
+    lines = shown(snapshot(pool=pool(worker("w124", one | {"worker": "w124"}))))
+    (line,) = [line for line in lines if CALL[-12:-4] in line]
+    assert line.split()[0] == one["call"][-12:]
+    assert "withdrawing" in line
+    assert "stopping caller+agent" in line
+    assert line.split()[-1] == "w124"
+    assert "a-flow…" in line
+    assert "agent …" in line
+    assert next(line for line in lines if "flow" in line).startswith("call ends in  flow")
+
+
+def test_at_80_columns_what_is_wrong_comes_before_what_merely_happened() -> None:
+    busy = ledger()
+    busy["counts"]["calls_ended"] = [
+        [[outcome, "hangup"], 1_234_567] for outcome in ("completed", "abandoned", "rejected", "failed", "lost")
+    ]
+    busy["counts"]["recordings_blocked"], busy["counts"]["recordings_failed"] = [[["ledger"], 31]], [[["disk"], 32]]
+    counters = {"calls": 12_345, "full": 41, "failovers": 44, "refused_trunk": 42, "strangers": 43}
+    node = snapshot(ledger=busy, wants_edge=True, edge=edge(**counters))
+    lines = shown(replace(node, origin="a-very-long-name.example.org/" + "x" * 60))
+    head = "\n".join(lines[:6])
+    for said in ("blocked 31", "failed 32", "12345 calls since start", "full 41", "refused 42", "strangers 43"):
+        assert said in head
+    assert "failovers 44" in head
+    assert "10.0 GB free" in head
+    assert "q: quit" in lines[0]
+
+
+def test_a_problem_is_told_to_its_end_where_there_is_room_and_the_others_are_counted() -> None:
+    long = "node: no pool manager answers at /var/lib/ivr/run/pool/control.sock: no such file; is the server running?"
+    lines = shown(snapshot(), long)
+    assert " ".join(" ".join(line.removeprefix("ALARM").split()) for line in lines[4:6]) == long
+    many = shown(snapshot(), *[f"{n}: " + "word " * 40 for n in range(9)])
+    said = next(line for line in many if "more" in line)
+    assert said.endswith("and 7 more")
+    assert "…" in said
 
 
 def test_a_wide_terminal_shows_the_whole_id() -> None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A frame of `ivr top` as text for a terminal of any size; 80 by 24 is enough."""
 
+import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -13,10 +14,19 @@ from rich.text import Text
 Frame = Mapping[str, Any]
 
 WIDE = 110
-"""From this width on a call's whole id is shown; else its end, which is what differs."""
+"""From this width on a call's whole id is shown, else its end: calls of one minute begin alike."""
+
+END = 12
+"""Digits of that end."""
+
+NAME = 8
+"""Columns of what a line above is about."""
+
+FLOW = 16
+"""Columns of a flow's name where there is no room for all: why a call is not recorded matters more."""
 
 HEAD = 7
-"""Lines above, the blank one, the heading of the calls and the count of those that do not fit."""
+"""Lines above without the edge's, the blank one, the heading of the calls and the count of those that do not fit."""
 
 WITH_WORKERS = 16
 """In fewer lines there is no room for workers beside calls."""
@@ -26,10 +36,10 @@ _RECORDED = {"yes": "bold red", "paused": "yellow", "starting": "yellow", "stopp
 
 
 def screen(frame: Frame, width: int, height: int) -> RenderableType:
-    """The whole view. What does not fit is counted, never cut off without a word."""
-    problems: Sequence[str] = frame["problems"]
-    shown = list(problems[: max(1, height // 6)])
-    left = height - HEAD - max(1, len(shown))
+    """The whole view. What does not fit is counted or ends in `…`, never cut off without a word."""
+    problems = _problems(frame["problems"], width, max(1, height // 6))
+    edge = [] if frame["edge"] is None else [_edge_line(frame["edge"])]
+    left = height - HEAD - len(edge) - len(problems)
     workers = frame["workers"]
     rows = min(len(workers), max(1, left // 4)) if height >= WITH_WORKERS else 0
     below = [Text(), _workers(workers, rows)] if rows else []
@@ -37,8 +47,9 @@ def screen(frame: Frame, width: int, height: int) -> RenderableType:
         _title(frame),
         _calls_line(frame),
         _ledger_line(frame),
-        _edge_line(frame),
-        *_problem_lines(shown, len(problems)),
+        *edge,
+        _node_line(frame),
+        *problems,
         Text(),
         _calls(frame, width, max(1, left - (rows + 3 if rows else 0))),
         *below,
@@ -49,9 +60,8 @@ def _title(frame: Frame) -> Text:
     state = frame["state"]
     text = Text("assent ", style="bold", no_wrap=True, overflow="ellipsis")
     text.append(state, style=_STATE.get(state, "bold red"))
-    text.append(f"  {frame['log'] or '?'}  {frame['version']}  ", style="dim")
-    text.append(datetime.fromtimestamp(frame["at"]).astimezone().strftime("%H:%M:%S"), style="dim")
-    text.append("  q: quit", style="dim")
+    text.append(f"  {datetime.fromtimestamp(frame['at']).astimezone():%H:%M:%S}  {frame['version']}", style="dim")
+    text.append(f"  q: quit  {frame['log'] or '?'}", style="dim")  # a log's name may be long
     return text
 
 
@@ -63,10 +73,10 @@ def _calls_line(frame: Frame) -> Text:
         ended = Counter[str]()
         for key, n in ledger["ended"].items():
             ended[key.partition("/")[0]] += n
-        text.append("   ended ")
+        text.append(f"  blocked {ledger['blocked']}", style="yellow" if ledger["blocked"] else "")
+        text.append(f"  failed {ledger['failed']}", style="red" if ledger["failed"] else "")
+        text.append("  ended ")
         text.append(", ".join(f"{n} {outcome}" for outcome, n in ended.most_common()) or "none")
-        text.append(f"   blocked {ledger['blocked']}", style="yellow" if ledger["blocked"] else "")
-        text.append(f"   failed {ledger['failed']}", style="red" if ledger["failed"] else "")
     return text
 
 
@@ -84,54 +94,71 @@ def _ledger_line(frame: Frame) -> Text:
     )
 
 
-def _edge_line(frame: Frame) -> Text:
-    edge, free = frame["edge"], frame["free_bytes"]
-    disk = f"disk {free / 1e9:.1f} GB free" if free is not None else "disk ?"
-    if edge is None:
-        return _line("node", disk)
+def _edge_line(edge: Frame) -> Text:
     counters = edge["counters"]
     refused = sum(n for name, n in counters.items() if name.startswith("refused"))
     return _line(
         "edge",
-        f"{counters['calls']} calls",
+        f"{counters['calls']} calls since start",
         f"full {counters['full']}",
-        f"failovers {counters['failovers']}",
         f"refused {refused}",
         f"strangers {counters['strangers']}",
-        disk,
+        f"failovers {counters['failovers']}",
     )
 
 
-def _problem_lines(shown: Sequence[str], count: int) -> list[Text]:
-    if not shown:
+def _node_line(frame: Frame) -> Text:
+    free = frame["free_bytes"]
+    return _line("disk", f"{free / 1e9:.1f} GB free" if free is not None else "?")
+
+
+def _problems(problems: Sequence[str], width: int, rows: int) -> list[Text]:
+    """In so many lines. A problem takes as many as it needs; the last line counts those that have none."""
+    if not problems:
         return [_line("alarms", Text("none", style="green"))]
-    lines = [_line("ALARM" if not n else "", Text(problem, style="bold red")) for n, problem in enumerate(shown)]
-    if count > len(shown):
-        lines[-1].append(f"   and {count - len(shown)} more", style="red")
+    lines: list[Text] = []
+    shown = 0
+    for problem in problems:
+        if len(lines) == rows:
+            break
+        shown += 1
+        parts = textwrap.wrap(problem, max(1, width - NAME))[: rows - len(lines)]
+        cut = len(" ".join(parts)) < len(" ".join(problem.split()))
+        for part in parts:
+            more = " …" if cut and part is parts[-1] else ""
+            lines.append(_line("" if lines else "ALARM", Text(part + more, style="bold red")))
+    if shown < len(problems):
+        more = f"   and {len(problems) - shown} more"
+        lines[-1].truncate(width - len(more), overflow="ellipsis")
+        lines[-1].append(more, style="red")
     return lines
 
 
 def _line(name: str, *parts: str | Text) -> Text:
-    text = Text(f"{name:<8}", style="bold", no_wrap=True, overflow="ellipsis")
+    text = Text(f"{name:<{NAME}}", style="bold", no_wrap=True, overflow="ellipsis")
     for place, part in enumerate(parts):
-        text.append("   " if place else "")
+        text.append("  " if place else "")
         text.append_text(part if isinstance(part, Text) else Text(part, style="not bold"))
     return text
 
 
 def _calls(frame: Frame, width: int, rows: int) -> RenderableType:
-    table = _table("call", "flow", "doing", "for", "recorded", "why", "by")
+    wide = width >= WIDE
+    table = _table("call" if wide else "call ends in", "flow", "doing", "for", "recorded", "why", "by")
+    # What says which call it is, whether it is recorded and by which worker is never cut.
+    for column in table.columns:
+        column.no_wrap = column.header not in ("flow", "why")
     calls = frame["calls"]
     for call in calls[:rows]:
         recorded = call["recorded"]
         who = "+".join(_short(party) for party in call["parties"])
         table.add_row(
-            call["call"] if width >= WIDE else call["call"][-12:],
-            call["flow"],
+            call["call"] if wide else call["call"][-END:],
+            _one_line(call["flow"], width if wide else FLOW),
             call["state"],
             _time(frame["at"] - call["since"]),
             Text(f"{recorded} {who}".strip(), style=_RECORDED.get(recorded, "")),
-            "" if recorded == "yes" else call["reason"].replace("_", " "),
+            _one_line("" if recorded == "yes" else call["reason"].replace("_", " "), width),
             call["worker"],
         )
     if not calls:
@@ -139,6 +166,12 @@ def _calls(frame: Frame, width: int, rows: int) -> RenderableType:
     if len(calls) > rows:
         return Group(table, Text(f"and {len(calls) - rows} more: a higher terminal, or --json", style="dim"))
     return table
+
+
+def _one_line(text: str, width: int) -> Text:
+    shown = Text(text, no_wrap=True, overflow="ellipsis")
+    shown.truncate(width, overflow="ellipsis")
+    return shown
 
 
 def _short(party: str) -> str:
