@@ -439,6 +439,14 @@ class EdgeServer:
             time.sleep(0.05)
         return status
 
+    def wait_log(self, text: str, within: float = 10) -> None:
+        """Waits until the edge has written this."""
+        deadline = time.monotonic() + within
+        while text not in self.log:
+            if time.monotonic() > deadline:
+                raise AssertionError(f"not written: {text}\n{self.log[-4000:]}")
+            time.sleep(0.05)
+
     def ivr(self, *arguments: object) -> Ran:
         return ivr(*arguments, "--config", self.folder)
 

@@ -83,7 +83,7 @@ def test_a_node_that_says_it_takes_none_gets_none_and_keeps_its_calls(front: Edg
     made = [caller.call("400")[0] for caller in callers]
     of_a = next(number for number, dialog in enumerate(made) if dialog.call in a.dialogs)
     a.answer = lambda m: 503 if m.method in ("OPTIONS", "INVITE") else 200
-    front.wait_status(lambda status: status.of("a").state is PlaceState.SILENT)
+    front.wait_status(lambda status: status.of("a").state is PlaceState.REFUSING)
     since, before = time.monotonic(), a.count("INVITE")
     late = stack.enter_context(Ua(front.public))
     dialog, answer = late.call("400")
@@ -109,6 +109,43 @@ def test_a_node_drained_at_the_front_keeps_its_calls(front: EdgeServer, stack: E
     assert caller.request(dialog, "BYE").status == 200
     front.enable("a", "b")
     assert all(place.state is PlaceState.ACTIVE for place in front.status().places)
+
+
+def test_a_node_that_was_drained_is_told_from_one_that_is_dead(
+    tmp_path_factory: pytest.TempPathFactory, stack: ExitStack
+) -> None:
+    trunk = {"name": "front", "sources": ["127.0.0.1"], "front": True}
+    node = EdgeServer(tmp_path_factory.mktemp("node"), settings={"edge": {"trunks": [trunk]}})
+    listed = {"name": "a", "address": "127.0.0.1", "port": node.port, "calls": 3}
+    front = EdgeServer(tmp_path_factory.mktemp("front"), settings={"edge": {"nodes": [listed]}})
+    stack.callback(node.stop)
+    stack.enter_context(front)
+    stack.enter_context(node.start().worker(0))
+
+    def shown(state: PlaceState, within: float = 10) -> None:
+        front.wait_status(lambda status: status.of("a").state is state, within)
+
+    node.enable("w0")
+    shown(PlaceState.ACTIVE)
+    node.tell(lambda control: control.drain("w0"))
+    shown(PlaceState.DRAINED)
+    destination = f"destination=127.0.0.1:{node.port}"
+    assert front.log.count(f"event=drained {destination}") == 1
+    assert f"event=down {destination}" not in front.log
+    assert front.status().counters.get("downs", 0) == 0
+
+    node.tell(lambda control: control.remove("w0"))
+    shown(PlaceState.REFUSING)
+    node.enable("w0")
+    shown(PlaceState.ACTIVE)
+    node.tell(lambda control: control.drain("w0"))
+    shown(PlaceState.DRAINED)
+    node.stop()
+    shown(PlaceState.SILENT)  # what it said before it died is not believed for ever
+    front.wait_log(f"event=lost {destination}", LOST_S + 10)
+    node.start().enable("w0")
+    shown(PlaceState.ACTIVE)
+    front.wait_log(f"event=back {destination}")
 
 
 def test_an_id_from_a_front_of_our_own_is_kept(tmp_path_factory: pytest.TempPathFactory, stack: ExitStack) -> None:

@@ -89,7 +89,7 @@ def test_a_node_is_drained_without_a_call_lost(lab: Lab) -> None:
     drained = lab.on("a", "drain", "node")
     assert drained.returncode == 0, drained.stderr
     lab.went_well(lab.calls(2, 1))
-    until(lambda: lab.state("a") == "silent", "the front edge sends it nothing more")
+    until(lambda: lab.state("a") == "drained", "the front edge sends it nothing more, and says why")
     lab.went_well(lab.calls(2, 1))
     lab.went_well(running)
     assert len(lab.calls_with("a", "call.received") - was["a"]) == 2

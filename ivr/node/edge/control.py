@@ -13,6 +13,8 @@ from ivr.node.edge.rpc import EdgeRefused, Rpc
 from ivr.node.settings import Settings
 
 _INBOUND, _OUTBOUND = "wrk", "out"
+_IN_ROTATION, _LEAVING = 1, 2
+"""What the edge's table of slots has: it says `drained` to a front edge when workers are there and leaving."""
 _ANSWERED = 3
 """The first state of Kamailio's dialogs in which BYE is allowed."""
 
@@ -28,8 +30,13 @@ class PlaceState(StrEnum):
     """It gets none: there is no worker in this slot, or it was removed."""
     SILENT = "silent"
     """It gets none because it did not answer. It is asked every second, and gets calls when it answers."""
+    DRAINED = "drained"
+    """A node that gets none and answers why: it was drained there. It gets calls again when it says so."""
+    REFUSING = "refusing"
+    """A node that gets none and answers that it takes none, although nobody drained it: it has no worker."""
 
 
+_SAID = {"drained": PlaceState.DRAINED, "refusing": PlaceState.REFUSING}
 _FLAGS = {"A": PlaceState.ACTIVE, "D": PlaceState.DRAINING, "T": PlaceState.ACTIVE}
 
 
@@ -84,7 +91,7 @@ class EdgeControl:
         if self._front:
             await self._undrain(name)
         await self._set(name, "ap" if self._front else "a")
-        await self._told(name)
+        await self._told(name, _IN_ROTATION)
 
     async def drain(self, name: str) -> None:
         """No new calls; those that are up go on."""
@@ -92,7 +99,7 @@ class EdgeControl:
             await self._rpc.call("htable.seti", "drained", self._places[name], 1)
             return
         await self._set(name, "d")
-        await self._told(name)
+        await self._told(name, _LEAVING)
 
     async def remove(self, name: str) -> int:
         """Out of rotation at once, and BYE to both sides of each of its calls and outbound legs. How many were ended.
@@ -128,6 +135,8 @@ class EdgeControl:
             uri, name = str(record["URI"]), str(record.get("ATTRS", {}).get("DUID", ""))
             calls = await self._size(_INBOUND, uri) if number == WORKERS else 0
             state = PlaceState.DRAINING if uri in drained else _state(str(record["FLAGS"]))
+            if self._front and number == WORKERS and state is PlaceState.SILENT:
+                state = await self._said(uri)
             status = PlaceStatus(name, uri, state, calls)
             (places if number == WORKERS else hosts).append(status)
         order = {name: place for place, name in enumerate(self._places)}
@@ -144,13 +153,13 @@ class EdgeControl:
 
     # -- commands of Kamailio ------------------------------------------------------------------------------------
 
-    async def _told(self, name: str) -> None:
+    async def _told(self, name: str, as_what: int) -> None:
         """From now on there is a worker in this slot, and it may place calls; before, a call from there gets 403.
 
         And the edge knows its workers: before, it leaves new calls unanswered, and they are tried again.
         """
         if not self._front:
-            await self._rpc.call("htable.seti", "slot", self._places[name], 1)
+            await self._rpc.call("htable.seti", "slot", self._places[name], as_what)
             await self._rpc.call("htable.seti", "stat", "told", 1)
 
     async def _set(self, name: str, state: str) -> None:
@@ -170,6 +179,14 @@ class EdgeControl:
             return set()
         dumped = await self._rpc.call("htable.dump", "drained")
         return {str(slot["name"]) for entry in dumped for slot in entry["slot"]}
+
+    async def _said(self, uri: str) -> PlaceState:
+        """Of a node that gets no calls: what it answers when it is asked, or that it does not answer."""
+        try:
+            item = await self._rpc.call("htable.get", "said", _host_and_port(uri))
+        except EdgeRefused:
+            return PlaceState.SILENT
+        return _SAID.get(str(item["item"]["value"]), PlaceState.SILENT)
 
     async def _dialogs(self, profile: str, uri: str) -> list[dict[str, Any]]:
         found = await self._rpc.call("dlg.profile_list", profile, uri)
@@ -200,6 +217,11 @@ class EdgeControl:
     async def _counters(self) -> dict[str, Any]:
         dumped = await self._rpc.call("htable.dump", "stat")
         return {str(slot["name"]): slot["value"] for entry in dumped for slot in entry["slot"]}
+
+
+def _host_and_port(uri: str) -> str:
+    """As the edge's tables have it: without the brackets of IPv6."""
+    return uri.removeprefix("sip:").replace("[", "").replace("]", "")
 
 
 def _state(flags: str) -> PlaceState:

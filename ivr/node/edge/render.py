@@ -21,6 +21,8 @@ RETRY_S = 5
 """After how many seconds a caller who found no line may try again."""
 LOST_S = 10
 """A node that does not answer for so long is lost, and its calls are ended."""
+SAID_S = 4
+"""How long what a node said last is believed. It is asked every second."""
 WORKERS, TRUNK_SETS = 1, 100
 """Numbers of the dispatcher's sets: places to send new calls to; the hosts of trunk n are set 100 + n."""
 _INACTIVE = 1
@@ -69,6 +71,7 @@ def _values(plan: EdgePlan) -> dict[str, str]:
         "MAX_CALL_S": str(plan.max_call_s),
         "RETRY_S": str(RETRY_S),
         "LOST_S": str(LOST_S),
+        "SAID_S": str(SAID_S),
         "LOST_NODES": "\n".join(_lost(plan)),
         "PLACES": str(len(plan.places)),
         "PLACE_TABLE": "\n".join(_place_table(plan)),
@@ -136,10 +139,15 @@ def _place_table(plan: EdgePlan) -> Iterator[str]:
 def _lost(plan: EdgePlan) -> Iterator[str]:
     for place in plan.places:
         heard, lost = (f"$sht({table}=>{place.address}:{place.port})" for table in ("heard", "lost"))
-        yield f"\tif ({heard} != $null) {lost} = $null;"
+        where = f"destination={hostport(place.address, place.port)}"
+        yield f"\tif ({heard} != $null) {{"
+        yield f'\t\tif ({lost} != $null) xlog("L_NOTICE", "event=back {where}\\n");'
+        yield f"\t\t{lost} = $null;"
+        yield "\t}"
         # Once a loss: a timer that is set again while a dialog ends makes Kamailio count its references wrong.
         yield f"\telse if ({lost} == $null) {{"
         yield f"\t\t{lost} = 1;"
+        yield f'\t\txlog("L_WARN", "event=lost {where}\\n");'
         yield f'\t\tdlg_set_timeout_by_profile("wrk", "{place.uri}", "1");'
         yield "\t}"
 

@@ -35,7 +35,7 @@ COUNTERS: dict[str, str] = {
     "strangers": "packets of strangers, requests or replies, dropped unread",
     "scanners": "requests of known scanners from known addresses, dropped unanswered",
     "malformed": "requests that were no SIP (400)",
-    "downs": "a node or host stopped answering pings",
+    "downs": "a node or host stopped answering pings; not one that was drained",
 }
 """Every counter and what it counts. Those of a trunk are named `counter:trunk`."""
 
