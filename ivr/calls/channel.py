@@ -52,6 +52,8 @@ class Channel:
         silent = min(self._silence, count)
         self._silence -= silent
         heard = self._recorder.read(count - silent)
+        if not silent:
+            return heard
         return np.concatenate([np.zeros(silent, dtype=np.int16), heard]).astype(np.int16, copy=False)
 
     def skip(self, count: int) -> None:

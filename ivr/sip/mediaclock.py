@@ -158,7 +158,7 @@ def _loop() -> Callable[[Any], None]:
     try:
         compiled: Any = ctypes.CDLL(str(_COMPILED)).assent_tick_on
     except OSError as error:
-        log.warning("the media clock runs in Python, which costs more CPU; was there a C compiler at installation? %s", error)
+        log.warning("the media clock runs in Python, at more CPU: no C compiler at installation? %s", error)
         return _tick_on
     compiled.restype, compiled.argtypes = None, [ctypes.POINTER(_Clock)]
     return compiled  # type: ignore[no-any-return]

@@ -2,12 +2,14 @@
 """Records one party from C into memory: no plain audio ever has a file.
 
 PJMEDIA's WAV writer is given a symbolic link that names a memfd; the link is gone a moment later. Samples are read
-back as they are flushed, and their memory is given back to the system.
+back as they are flushed, and their memory is given back to the system a few seconds later.
 """
 
 import ctypes
 import os
 import tempfile
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,19 @@ from ivr.sip.endpoint import library
 from ivr.sip.leg import Leg, LegGone
 
 _HEADER = 44
+_PAGE = 4096
+_FREE_PAGES = 32
+"""Memory is given back in steps of about 128 KB, which is eight seconds at 8 kHz: doing it costs as much as reading."""
+
 _PUNCH_HOLE = 0x02 | 0x01  # FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+@cache
+def _get_pos() -> Callable[[ctypes.c_void_p], int]:
+    function: Any = library().pjmedia_wav_writer_port_get_pos
+    function.restype, function.argtypes = ctypes.c_ssize_t, [ctypes.c_void_p]
+    return function  # type: ignore[no-any-return]
 
 
 class RecorderError(Exception):
@@ -32,6 +45,7 @@ class PartyRecorder:
     def __init__(self, name: str) -> None:
         self._fd = -1
         self._read = 0
+        self._freed = 1  # the first page has the header, which PJMEDIA writes again at the end
         self._leg: Leg | None = None
         self._recorder: Any = pj.AudioMediaRecorder()
         try:
@@ -77,24 +91,25 @@ class PartyRecorder:
         """Samples written so far, exactly, flushed or not."""
         if self._recorder is None:
             return self._read
-        lib = library()
-        lib.pjmedia_wav_writer_port_get_pos.restype = ctypes.c_ssize_t
-        return int(lib.pjmedia_wav_writer_port_get_pos(self._port)) // 2
+        return int(_get_pos()(self._port)) // 2
 
     def read(self, limit: int | None = None) -> np.ndarray:
-        """Samples flushed since the last read, at most `limit`. int16, shape (n,). Their memory is freed."""
+        """Samples flushed since the last read, at most `limit`. int16, shape (n,)."""
         size = os.fstat(self._fd).st_size - _HEADER
         count = max(0, size // 2 - self._read)
         if limit is not None:
             count = min(count, limit)
         data = os.pread(self._fd, count * 2, _HEADER + self._read * 2)
-        start, self._read = self._read, self._read + len(data) // 2
-        first_page, last_page = (_HEADER + start * 2) // 4096, (_HEADER + self._read * 2) // 4096
-        if last_page > first_page and first_page > 0:
-            _libc.fallocate(
-                self._fd, _PUNCH_HOLE, ctypes.c_long(first_page * 4096), ctypes.c_long((last_page - first_page) * 4096)
-            )
+        self._read += len(data) // 2
+        done = (_HEADER + self._read * 2) // _PAGE
+        if done - self._freed >= _FREE_PAGES:
+            self._give_back(done)
         return np.frombuffer(data, dtype="<i2")
+
+    def _give_back(self, upto: int) -> None:
+        offset, length = ctypes.c_long(self._freed * _PAGE), ctypes.c_long((upto - self._freed) * _PAGE)
+        _libc.fallocate(self._fd, _PUNCH_HOLE, offset, length)
+        self._freed = upto
 
     @property
     def taken(self) -> int:

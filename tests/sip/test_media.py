@@ -1,6 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a telephone may do to its media: hold, re-INVITE, recording preference (RFC 7866), silence on the wire."""
 
+import os
+import time
+from contextlib import suppress
+from pathlib import Path
+
 from demo.driver import Peer
 from sip.harness import House, both_hear
 
@@ -108,3 +113,29 @@ def test_a_leg_that_goes_inactive_is_on_hold(house: House, alice: Peer, bob: Pee
     line.wait("recording.paused")
     line.hang_up()
     assert line.only("recording.stopped").data["samples"] > 0
+
+
+def test_a_long_recording_does_not_pile_up_in_memory(house: House, alice: Peer) -> None:
+    """The recorder's memory is as long as the call; what was sealed of it is given back."""
+    line = house.ring(alice, "100")
+    line.wait("recording.started")
+    deadline = time.monotonic() + 60
+    while min(sizes := [info.st_size for info in _memories(house)], default=0) < 300_000:
+        assert time.monotonic() < deadline, sizes
+        time.sleep(0.2)
+    assert len(sizes) == 2
+    # Of 18 s at most 8 s wait to be given back, and as much as is not drained yet.
+    assert [info.st_blocks * 512 for info in _memories(house) if info.st_blocks * 512 > 180_000] == []
+    line.hang_up()
+
+
+def _memories(house: House) -> list[os.stat_result]:
+    """Of the two recorders that run: each has one descriptor of ours and one of PJMEDIA's for the same memory."""
+    found: dict[int, os.stat_result] = {}
+    for pid in house.server.family():
+        for fd in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(FileNotFoundError):
+                if os.readlink(fd).startswith("/memfd:assent-"):
+                    info = os.stat(fd)
+                    found[info.st_ino] = info
+    return list(found.values())
