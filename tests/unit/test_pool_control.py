@@ -14,7 +14,14 @@ from ivr.node.pool.control import ControlServer, ask
 from ivr.node.pool.manager import Manager
 
 
+class _Orders:
+    def drain(self, what: str, by: str) -> list[str]:
+        return [what, by]
+
+
 class _Manager:
+    orders = _Orders()
+
     def status(self) -> dict[str, Any]:
         return {"state": "ready"}
 
@@ -40,6 +47,8 @@ def test_the_control_socket_is_its_users_alone() -> None:
                 assert stat.S_IMODE(path.stat().st_mode) == 0o600
                 answer = await asyncio.to_thread(ask, path, {"op": "status"})
                 assert answer["status"] == {"state": "ready"}
+                drained = await asyncio.to_thread(ask, path, {"op": "drain", "what": "w3"})
+                assert drained["workers"] == ["w3", f"uid {os.geteuid()} (pid {os.getpid()})"]  # who, for the log
                 if os.geteuid() == 0:  # the kernel's own word on it, for a user of the same group
                     words = [sys.executable, "-c", BECOME, str(path), str(os.getegid())]
                     said = await asyncio.to_thread(subprocess.run, words, capture_output=True, text=True, timeout=60)

@@ -273,7 +273,7 @@ def test_a_worker_drained_while_it_starts_is_waited_for_and_then_drains(tmp_path
         async with managed(tmp_path, "2", edge) as manager:
             await until(lambda: 0 in StandIn.made[0].asked)
             worker = manager.workers[0]
-            manager.orders.drain("w0")
+            manager.orders.drain("w0", "uid 0")
             assert (worker.state, worker.serves) == (State.STARTING, False)
             manager.watch(worker, asyncio.get_running_loop().time() + 5)
             assert worker.blamed is None
@@ -282,7 +282,7 @@ def test_a_worker_drained_while_it_starts_is_waited_for_and_then_drains(tmp_path
             await until(lambda: worker.state is State.DRAINING)
             assert "drain" in far.told()
             assert ("enable", "w0") not in edge.heard
-            manager.orders.undrain("w0")
+            manager.orders.undrain("w0", "uid 0")
             assert worker.state is State.READY
             await until(lambda: ("enable", "w0") in edge.heard)
 
@@ -295,8 +295,8 @@ def test_a_worker_undrained_while_it_starts_is_the_edges_only_when_it_is_ready(t
         async with managed(tmp_path, "2", edge) as manager:
             await until(lambda: 0 in StandIn.made[0].asked)
             worker = manager.workers[0]
-            manager.orders.drain("node")
-            manager.orders.undrain("node")
+            manager.orders.drain("node", "uid 0")
+            manager.orders.undrain("node", "uid 0")
             await manager.edge.settled("w0")
             assert worker.state is State.STARTING
             assert ("enable", "w0") not in edge.heard
@@ -306,6 +306,64 @@ def test_a_worker_undrained_while_it_starts_is_the_edges_only_when_it_is_ready(t
             await until(lambda: ("enable", "w0") in edge.heard)
             assert worker.ready_at is not None
             assert far.told() == ["drain", "undrain"]
+
+    run(main)
+
+
+def test_a_drain_is_in_the_log_with_who_and_again_when_its_last_call_has_ended(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "ivr.node.pool.orders")
+
+    def lines() -> list[str]:
+        return [record.getMessage() for record in caplog.records if record.name == "ivr.node.pool.orders"]
+
+    async def main() -> None:
+        async with managed(tmp_path, "2") as manager:
+            worker, far = await ready(manager)
+            far.beat("a", "b")
+            await until(lambda: len(worker.calls) == 2)
+            manager.orders.drain("w0", "uid 7 (pid 8)")
+            said = ["drained by uid 7 (pid 8): w0 takes no new calls; calls that are up and go on: 2"]
+            assert lines() == said
+            far.beat("b", state="draining")
+            await until(lambda: len(worker.calls) == 1)
+            far.beat()  # of before it heard: one may come yet
+            await until(lambda: not worker.calls)
+            assert lines() == said
+            far.beat(state="draining")
+            await until(lambda: len(lines()) == 2)
+            said.append("w0 is drained: no call is left")
+            await until(lambda: 1 in manager.workers)  # in its place
+            manager.orders.drain("node", "uid 0")
+            said += [
+                "drained by uid 0: the node takes no new calls, they get 503; calls that are up and go on: 0",
+                "the node is drained: no call is left",
+            ]
+            await until(lambda: 1 in StandIn.made[0].asked)
+            other = StandIn.made[0].born(1)
+            other.ready()
+            await until(lambda: manager.workers[1].state is State.DRAINING)
+            assert lines() == said[:-1]
+            other.beat(state="draining")
+            await until(lambda: lines() == said)
+            manager.orders.undrain("w0", "uid 0")
+            manager.orders.undrain("node", "uid 0")
+            assert lines()[4:] == [
+                "undrained by uid 0: w0 takes new calls again once the node is undrained",
+                "undrained by uid 0: the node takes new calls again",
+            ]
+
+    run(main)
+
+
+def test_a_drained_worker_that_dies_has_no_call_left(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        async with managed(tmp_path, "2") as manager:
+            _, far = await ready(manager)
+            manager.orders.drain("w0", "uid 0")
+            far.end()
+            await until(lambda: "w0 is drained: no call is left" in caplog.messages)
 
     run(main)
 
@@ -446,7 +504,7 @@ def test_undraining_brings_nobody_back_to_the_edge_who_is_on_the_way_out(tmp_pat
             worker, _ = await ready(manager)
             await manager.edge.settled("w0")
             manager.leave(worker, "upgrade")  # the edge is told first, then the worker
-            manager.orders.undrain("node")
+            manager.orders.undrain("node", "uid 0")
             await until(lambda: worker.state is State.DRAINING)
             await manager.edge.settled("w0")
             assert [what for what, name in edge.heard if name == "w0"][-1] == "drain"

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 import socket
+import struct
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -25,6 +26,8 @@ LINE = 65_536
 """Bytes of the longest request."""
 
 ANSWER = 16_000_000
+
+_PEER = struct.Struct("3i")
 
 
 class ControlError(Exception):
@@ -55,40 +58,50 @@ class ControlServer:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
+            by = _peer(writer)
             while line := await reader.readline():
-                writer.write(orjson.dumps(self._answer(line)) + b"\n")
+                writer.write(orjson.dumps(self._answer(line, by)) + b"\n")
                 await writer.drain()
-        except (ConnectionError, ValueError) as error:
+        except (OSError, ValueError) as error:
             log.debug("a control connection ended: %s", error)
         finally:
             writer.close()
 
-    def _answer(self, line: bytes) -> Mapping[str, Any]:
+    def _answer(self, line: bytes, by: str) -> Mapping[str, Any]:
         try:
             request = orjson.loads(line)
-            return {"ok": True, **self._do(request)}
+            return {"ok": True, **self._do(request, by)}
         except (orjson.JSONDecodeError, AttributeError, LookupError) as error:
             said = error.args[0] if error.args else "what?"
             return {"ok": False, "error": str(said)}
 
-    def _do(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _do(self, request: Mapping[str, Any], by: str) -> Mapping[str, Any]:
         manager, what = self._manager, str(request.get("what", "node"))
         match request.get("op"):
             case "status":
                 return {"status": manager.status()}
             case "drain":
-                return {"workers": manager.orders.drain(what)}
+                return {"workers": manager.orders.drain(what, by)}
             case "undrain":
-                return {"workers": manager.orders.undrain(what)}
+                return {"workers": manager.orders.undrain(what, by)}
             case "restart":
+                log.info("%s asks for a rolling restart", by)
                 manager.roll.begin()
                 return {"workers": sorted(worker.name for worker in manager.workers.values())}
             case "end":
                 call = str(request.get("call"))
                 if not manager.orders.end_call(call, str(request.get("reason", "operator"))):
                     raise LookupError(f"no worker has call {call}")
+                log.warning("%s ends call %s", by, call)
                 return {}
         raise LookupError(f"unknown op {request.get('op')!r}: status, drain, undrain, restart or end")
+
+
+def _peer(writer: asyncio.StreamWriter) -> str:
+    """Who asks, by the kernel's word (unix(7), SO_PEERCRED). Its number: a look-up of names could hold up the loop."""
+    sock = writer.get_extra_info("socket")
+    pid, uid, _ = _PEER.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+    return f"uid {uid} (pid {pid})"
 
 
 def ask(path: Path, request: Mapping[str, Any], timeout: float = 10.0) -> dict[str, Any]:

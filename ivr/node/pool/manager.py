@@ -217,6 +217,7 @@ class Manager:
     def worker_changed(self, worker: Pooled) -> None:
         """A call of it came or went, or it said that it takes no new ones, or again does."""
         self._let_go(worker)
+        self.orders.look()
         self.balance_soon()
 
     def _let_go(self, worker: Pooled) -> None:
@@ -288,6 +289,7 @@ class Manager:
         worker.close()
         if self.workers.get(worker.slot.number) is worker:
             del self.workers[worker.slot.number]
+        self.orders.look()
         self._see_empty()
         self.balance_soon()
 

@@ -22,29 +22,39 @@ class Orders:
         """Slots that were drained by name."""
         self.draining = False
         """The node was drained."""
+        self._awaited: dict[str, set[int]] = {}
+        """Drains whose last call has not ended, with their slots."""
 
-    def drain(self, what: str) -> list[str]:
-        """`node` or a worker's name; the names of the workers that drain. Raises LookupError."""
+    def drain(self, what: str, by: str) -> list[str]:
+        """`node` or a worker's name; the names of the workers that drain. `by`: who, to be logged. Raises LookupError."""
         numbers = self._numbers(what)
         if what == "node":
             self.draining = True
-            log.warning("the node drains: new calls get 503")
         else:
             self.held |= numbers
-        for place, worker in enumerate(self._named(numbers)):
+        named = self._named(numbers)
+        up = sum(len(worker.calls) for worker in named)
+        told = "the node takes no new calls, they get 503" if what == "node" else f"{what} takes no new calls"
+        log.warning("drained by %s: %s; calls that are up and go on: %d", by, told, up)
+        for place, worker in enumerate(named):
             self._manager.edge.want(worker.name, Wanted.DRAIN)
             worker.drain("drain", say=what == "node" and place == 0)
-        return [worker.name for worker in self._named(numbers)]
+        self._awaited[what] = numbers
+        self.look()
+        return [worker.name for worker in named]
 
-    def undrain(self, what: str) -> list[str]:
+    def undrain(self, what: str, by: str) -> list[str]:
         """The opposite. Undraining the node leaves workers drained that were drained by name. Raises LookupError."""
         numbers = self._numbers(what)
+        self._awaited.pop(what, None)
         if what == "node":
             self.draining = False
             numbers -= self.held
-            log.warning("the node takes calls again")
+            log.warning("undrained by %s: the node takes new calls again", by)
         else:
             self.held -= numbers
+            but = " once the node is undrained" if self.draining else ""
+            log.warning("undrained by %s: %s takes new calls again%s", by, what, but)
         if not self.draining:
             for worker in self._named(numbers):
                 worker.undrain()
@@ -52,6 +62,13 @@ class Orders:
                     self._manager.edge.want(worker.name, Wanted.IN)
         self._manager.balance_soon()
         return [worker.name for worker in self._named(numbers)]
+
+    def look(self) -> None:
+        """Says once of each drain that its last call has ended. After every change of a worker, or its end."""
+        for what, numbers in list(self._awaited.items()):
+            if all(worker.closed and not worker.calls for worker in self._named(numbers)):
+                del self._awaited[what]
+                log.warning("%s is drained: no call is left", "the node" if what == "node" else what)
 
     def _numbers(self, what: str) -> set[int]:
         if what == "node":

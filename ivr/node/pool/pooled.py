@@ -205,6 +205,7 @@ class Pooled:
             "state": self.state.value,
             "leaving": self.leaving,
             "calls": list(self.calls),
+            "closed": self.closed,
             "served": self.served,
             "rss": self.rss,
             "age_s": round(now - self.started, 1),
