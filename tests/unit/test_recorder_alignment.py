@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Both channels of a recording show the same tick at the same place, whenever their recorders began or lost ticks."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from ivr.calls import recorder as module
+from ivr.calls.drains import DRAIN_S, Drains
+from ivr.calls.recorder import CallRecorder
+from scenarios.clock import VirtualLoop
+
+RATE, FRAME, FLUSHED = 8000, 160, 2048
+TICK_S = 0.02
+Samples = npt.NDArray[np.int16]
+
+
+class Party:
+    """A recorder whose samples say in which tick they were made."""
+
+    def __init__(self, first: int, lost: Sequence[int] = ()) -> None:
+        self._first, self._lost = first, frozenset(lost)
+        self.began = 0.0
+        self.taken = 0
+
+    def _heard(self) -> list[int]:
+        now = int((asyncio.get_running_loop().time() - self.began) / TICK_S + 1e-6)
+        return [tick for tick in range(self._first, now) if tick not in self._lost]
+
+    def position(self) -> int:
+        return len(self._heard()) * FRAME
+
+    @property
+    def flushed(self) -> int:
+        return max(0, self.position() // FLUSHED * FLUSHED - self.taken)
+
+    def read(self, limit: int | None = None) -> Samples:
+        count = self.flushed if limit is None else min(limit, self.flushed)
+        samples = np.repeat(np.array(self._heard(), dtype=np.int16), FRAME)[self.taken : self.taken + count]
+        self.taken += count
+        return samples
+
+    def connect(self, _leg: object) -> None:
+        return None
+
+    close = free = lambda self: None
+
+
+class Written:
+    """A writer that keeps what it gets."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        self.parts: list[tuple[Samples, Samples]] = []
+        self.opened: Future[str] = Future()
+        self.opened.set_result("age1")
+        self.sealed: list[object] = []
+        self.unsealed = self.written = 0
+
+    def write(self, left: Samples, right: Samples, *, newer: int) -> None:
+        self.parts.append((left, right))
+
+
+@pytest.fixture
+def runner() -> Iterator[asyncio.Runner]:
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        yield runner
+
+
+def record(runner: asyncio.Runner, patch: pytest.MonkeyPatch, *parties: Party, drains: int = 4) -> tuple[Any, Any]:
+    """The ticks of both channels, sample by sample, of a recording of these parties."""
+    writers: list[Written] = []
+    waiting = iter(parties)
+
+    def made(*_: object, **__: object) -> Written:
+        writers.append(Written())
+        return writers[-1]
+
+    patch.setattr(module, "PartyRecorder", lambda _name: next(waiting))
+    patch.setattr(module, "RecordingWriter", made)
+
+    async def main() -> None:
+        for party in parties:
+            party.began = asyncio.get_running_loop().time()
+        permit: Any = SimpleNamespace(recording="r")
+        store: Any = None
+        leg: Any = None
+        recorder = CallRecorder(permit, store, RATE, lambda: 0, lambda _why: None, lambda _sealed: None, Drains())
+        await recorder.start(leg, leg)
+        await asyncio.sleep(drains * DRAIN_S + 0.1)
+        recorder._stop_draining()
+
+    runner.run(main())
+    left, right = zip(*writers[0].parts, strict=True)
+    return np.concatenate(left), np.concatenate(right)
+
+
+@pytest.mark.parametrize(("first", "second"), [(1, 1), (1, 2), (3, 1), (1, 9)])
+def test_what_one_recorder_heard_before_the_other_began_is_dropped(
+    runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch, first: int, second: int
+) -> None:
+    left, right = record(runner, monkeypatch, Party(first), Party(second))
+    assert len(left) > RATE
+    assert (left == right).all()
+
+
+@pytest.mark.parametrize("behind", ["caller", "agent"])
+def test_ticks_that_one_recorder_lost_are_silence_and_the_rest_is_in_step(
+    runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch, behind: str
+) -> None:
+    lost = range(100, 107)
+    whole, less = Party(1), Party(1, lost)
+    parties = (less, whole) if behind == "caller" else (whole, less)
+    left, right = record(runner, monkeypatch, *parties)
+    shown, gapped = (right, left) if behind == "caller" else (left, right)
+    assert (gapped == 0).sum() == len(lost) * FRAME
+    later = shown > shown.max() // 2
+    assert later.sum() > RATE
+    assert (gapped[later] == shown[later]).all()
