@@ -3,6 +3,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,11 @@ from typing import Any
 import click
 from rich.console import Console
 
+from ivr import __version__
 from ivr.cli.exits import Exit
 from ivr.flow.place import FileError
 from ivr.node.edge.check import check
-from ivr.node.edge.control import EdgeControl
+from ivr.node.edge.control import EdgeControl, EdgeStatus, PlaceState
 from ivr.node.edge.files import write_all, write_certificates
 from ivr.node.edge.model import EdgePlan
 from ivr.node.edge.render import CFG, render
@@ -22,6 +24,9 @@ from ivr.node.edge.run import EdgeError, owner_of, run_edge
 from ivr.node.edge.status import as_json, tables
 from ivr.node.edge.tlsfiles import TlsFileError
 from ivr.node.load import load
+from ivr.node.observe.frontmetrics import edge_text
+from ivr.node.observe.gather import certificate_until
+from ivr.node.observe.snapshot import Snapshot
 from ivr.node.settings import Settings
 
 _ERRORS = (FileError, EdgeError, EdgeUnavailable, EdgeRefused, TlsFileError, OSError)
@@ -96,23 +101,54 @@ def run_command(config: Path) -> None:
 @_folder
 @click.option("--all", "all_places", is_flag=True, help="Show places without a worker too.")
 @click.option("--json", "as_data", is_flag=True, help="JSON, for programs; every place and every counter.")
-def status_command(config: Path, all_places: bool, as_data: bool) -> None:
-    """Show workers or nodes with their states and calls, the hosts of trunks, and the counters."""
+@click.option("--quiet", is_flag=True, help="Print nothing on stdout: the exit code says whether calls are taken.")
+@click.option("--prometheus", "as_gauges", is_flag=True, help="Metrics in Prometheus's text format.")
+def status_command(config: Path, all_places: bool, as_data: bool, quiet: bool, as_gauges: bool) -> None:
+    """Show workers or nodes with their states and calls, the hosts of trunks, and the counters.
 
-    async def ask() -> Any:
-        control = EdgeControl.of(Settings.load(config))
-        try:
-            return await control.status()
-        finally:
-            control.close()
-
-    status = _guarded("status", lambda: asyncio.run(ask()))
+    Exit code 0 when the edge answers, 2 when it does not. With --quiet also 1: it answers, and no worker or node takes
+    calls. With --prometheus the metrics are the verdict: exit code 0 for any.
+    """
+    if quiet + as_gauges + as_data > 1:
+        raise click.UsageError("--quiet, --prometheus and --json: choose one")
+    if as_gauges:
+        click.echo(_guarded("status", lambda: _gauges(config)), nl=False)
+        return
+    status = _guarded("status", lambda: asyncio.run(_ask(Settings.load(config))))
+    if quiet:
+        if not any(place.state is PlaceState.ACTIVE for place in status.places):
+            click.echo("ivr edge status: no worker or node takes calls", err=True)
+            raise click.exceptions.Exit(Exit.CHECK_FAILED)
+        return
     if as_data:
         click.echo(json.dumps(as_json(status), indent=2))
         return
     console = Console(highlight=False)
     for table in tables(status, all_places=all_places):
         console.print(table)
+
+
+async def _ask(settings: Settings) -> EdgeStatus:
+    control = EdgeControl.of(settings)
+    try:
+        return await control.status()
+    finally:
+        control.close()
+
+
+def _gauges(config: Path) -> str:
+    """An edge that is away is a metric too: whoever alerts on it must see that it was asked, and when."""
+    settings = Settings.load(config)
+    status, until = None, certificate_until(settings)
+    try:
+        status = asyncio.run(_ask(settings))
+    except (EdgeUnavailable, EdgeRefused) as error:
+        click.echo(f"ivr edge status: {error}", err=True)
+    front = bool(settings.edge.nodes)
+    snapshot = Snapshot(
+        time.time(), __version__, "", wants_edge=True, wants_front=front, edge=status, certificate_until=until
+    )
+    return edge_text(snapshot)
 
 
 @command.command("reload-certificates")

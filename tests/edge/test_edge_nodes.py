@@ -119,20 +119,25 @@ def test_a_node_that_was_drained_is_told_from_one_that_is_dead(
     listed = {"name": "a", "address": "127.0.0.1", "port": node.port, "calls": 3}
     front = EdgeServer(tmp_path_factory.mktemp("front"), settings={"edge": {"nodes": [listed]}})
     stack.callback(node.stop)
-    stack.enter_context(front)
     stack.enter_context(node.start().worker(0))
+    stack.enter_context(front)
 
     def shown(state: PlaceState, within: float = 10) -> None:
         front.wait_status(lambda status: status.of("a").state is state, within)
 
     node.enable("w0")
     shown(PlaceState.ACTIVE)
+    before, downs = len(front.log), front.status().counters.get("downs", 0)
     node.tell(lambda control: control.drain("w0"))
     shown(PlaceState.DRAINED)
+    gauges = front.ivr("edge", "status", "--prometheus").out
+    assert 'assent_front_node_state{node="a",state="drained"} 1.0\n' in gauges
+    assert 'assent_front_node_state{node="a",state="active"} 0.0\n' in gauges
+    assert front.ivr("edge", "status", "--quiet").status == 1
     destination = f"destination=127.0.0.1:{node.port}"
-    assert front.log.count(f"event=drained {destination}") == 1
-    assert f"event=down {destination}" not in front.log
-    assert front.status().counters.get("downs", 0) == 0
+    assert front.log[before:].count(f"event=drained {destination}") == 1
+    assert "event=down" not in front.log[before:]
+    assert front.status().counters.get("downs", 0) == downs
 
     node.tell(lambda control: control.remove("w0"))
     shown(PlaceState.REFUSING)

@@ -59,11 +59,28 @@ def test_status_for_people_and_for_programs(edge: EdgeServer) -> None:
     assert data["run"].startswith("run-")
 
 
+def test_a_check_is_told_by_the_exit_code_whether_calls_are_taken(edge: EdgeServer) -> None:
+    with edge.worker(0):
+        edge.enable("w0")
+        taken = edge.ivr("edge", "status", "--quiet")
+        assert (taken.status, taken.out, taken.err) == (0, "", "")
+        edge.tell(lambda control: control.drain("w0"))
+        none = edge.ivr("edge", "status", "--quiet")
+        assert (none.status, none.out) == (1, "")
+        assert "no worker or node takes calls" in none.err
+        assert edge.ivr("edge", "status").status == 0
+        edge.enable("w0")
+
+
 def test_no_edge_is_said_plainly(tmp_path: Path) -> None:
     server = EdgeServer(tmp_path)
     shown = server.ivr("edge", "status")
     assert shown.status == 2
     assert "is `ivr edge run` running?" in shown.err
+    assert server.ivr("edge", "status", "--quiet").status == 2
+    gauges = server.ivr("edge", "status", "--prometheus")
+    assert (gauges.status, "\nassent_edge_up 0.0\n" in gauges.out) == (0, True)
+    assert server.ivr("edge", "status", "--prometheus", "--quiet").status == 2
 
 
 def test_an_edge_does_not_outlive_whoever_supervises_it(tmp_path: Path) -> None:

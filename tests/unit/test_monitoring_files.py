@@ -107,6 +107,11 @@ SERIES = [
     ("AssentLedgerNotWriting", 'assent_ledger_writing{instance="n"}', "0x10"),
     ("AssentCheckpointOverdue", 'assent_ledger_unsealed_seconds{instance="n"}', "150x10"),
     ("AssentRecordingLag", 'assent_recording_lag_seconds{instance="n"}', "6x10"),
+    ("AssentEdgeDown", 'assent_edge_up{instance="n"}', "0x10"),
+    ("AssentFrontStale", 'assent_front_time_seconds{instance="n"}', "0+0x10"),
+    ("AssentNodeSilent", 'assent_front_node_state{instance="n",node="a",state="silent"}', "1x10"),
+    ("AssentNodeRefusing", 'assent_front_node_state{instance="n",node="a",state="refusing"}', "1x10"),
+    ("AssentNoNodes", 'assent_front_node_state{instance="n",node="a",state="active"}', "0x10"),
     ("AssentWorkersHung", 'assent_worker_ends_total{instance="n",cause="hung"}', "0 0 0 1 1 1 1 1 1 1"),
     ("AssentAlarm", 'assent_alarms{instance="n",alarm="file-missing"}', "1x10"),
 ]
@@ -114,7 +119,7 @@ SERIES = [
 
 @pytest.mark.parametrize(("alert", "series", "values"), SERIES)
 def test_an_alert_fires_and_only_when_it_should(tmp_path: Path, alert: str, series: str, values: str) -> None:
-    quiet = {"0x10": "1x10", "150x10": "50x10", "6x10": "2x10", "1x10": "0x10"}.get(values, "3x10")
+    quiet = {"0x10": "1x10", "150x10": "50x10", "6x10": "2x10", "1x10": "0x10", "0+0x10": "0+60x10"}.get(values, "3x10")
     for number, (shown, fires) in enumerate(((values, True), (quiet, False))):
         rule = next(rule for rule in rules() if rule["alert"] == alert)
         file = tmp_path / f"{number}.yaml"

@@ -60,6 +60,8 @@ class EdgeStatus:
     """Hosts of trunks."""
     counters: Mapping[str, int] = field(default_factory=dict)
     """Counted since this run began, by name; `name:trunk` where it is a trunk's."""
+    front: bool = False
+    """Whether its places are nodes."""
 
     def of(self, name: str) -> PlaceStatus:
         """Raises KeyError."""
@@ -141,7 +143,9 @@ class EdgeControl:
             (places if number == WORKERS else hosts).append(status)
         order = {name: place for place, name in enumerate(self._places)}
         places.sort(key=lambda place: order.get(place.name, len(order)))
-        return EdgeStatus(str(run), tuple(places), tuple(hosts), {name: int(n) for name, n in counters.items()})
+        return EdgeStatus(
+            str(run), tuple(places), tuple(hosts), {name: int(n) for name, n in counters.items()}, self._front
+        )
 
     async def reload_tls(self) -> None:
         """Connections from now on get the certificate that is on disk; those that are up keep theirs."""

@@ -64,7 +64,7 @@ def _place(place: PlaceStatus) -> Mapping[str, object]:
 
 def tables(status: EdgeStatus, *, all_places: bool = False) -> list[Table]:
     """Workers or nodes (those that are out only when asked for), hosts of trunks, counters above 0."""
-    places = Table("worker", "state", "calls", box=box.SIMPLE)
+    places = Table("node" if status.front else "worker", "state", "calls", box=box.SIMPLE)
     hidden = 0
     for place in status.places:
         if place.state.value == "out" and not place.calls and not all_places:

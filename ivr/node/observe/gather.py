@@ -135,7 +135,7 @@ class Gatherer:
 
     async def _ask_disk(self) -> tuple[Had, float | None]:
         if time.monotonic() - self._slow_at >= SLOW_S:
-            self._slow = await asyncio.to_thread(lambda: (_archive(self._settings), _certificate(self._settings)))
+            self._slow = await asyncio.to_thread(lambda: (_archive(self._settings), certificate_until(self._settings)))
             self._slow_at = time.monotonic()
         return self._slow
 
@@ -147,7 +147,8 @@ def _archive(settings: Settings) -> Had:
         return None, str(error)
 
 
-def _certificate(settings: Settings) -> float | None:
+def certificate_until(settings: Settings) -> float | None:
+    """When the edge's certificate runs out; None without one, or with one that cannot be read, which is said."""
     tls = settings.edge.tls
     if tls is None:
         return None

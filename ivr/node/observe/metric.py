@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric as Family
+from prometheus_client.registry import Collector
 
 from ivr.histogram import Histogram
 from ivr.node.observe.snapshot import Snapshot
@@ -48,6 +49,19 @@ class Metric:
         for labels, value in self.read(snapshot):
             made.add_metric(labels, value)
         return made
+
+
+class Collected(Collector):
+    """Some metrics at one moment, for prometheus_client; without those that have nothing to say."""
+
+    def __init__(self, metrics: Iterable[Metric], snapshot: Snapshot) -> None:
+        self._metrics = metrics
+        self._snapshot = snapshot
+
+    def collect(self) -> Iterable[Family]:
+        """A family for each metric."""
+        families = (metric.family(self._snapshot) for metric in self._metrics)
+        return [family for family in families if family.samples]
 
 
 def _buckets(values: Histogram) -> list[tuple[str, float]]:

@@ -1,18 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """All metrics of a node, in Prometheus's text format."""
 
-from collections.abc import Iterable
-
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.metrics_core import Metric as Family
-from prometheus_client.registry import Collector
 
+from ivr.node.observe.frontmetrics import FRONT
 from ivr.node.observe.ledgermetrics import LEDGER
+from ivr.node.observe.metric import Collected
 from ivr.node.observe.nodemetrics import NODE
 from ivr.node.observe.poolmetrics import POOL
 from ivr.node.observe.snapshot import Snapshot
 
-METRICS = (*POOL, *LEDGER, *NODE)
+METRICS = (*POOL, *LEDGER, *NODE, *FRONT)
 
 WATCHED = {
     "assent_alarms": "Alarms of `ivr log watch` that stand, by kind; all are to be 0.",
@@ -21,21 +19,10 @@ WATCHED = {
 """What the gauges of ivr.audit.gauges are called; they are served as `ivr log watch` prints them."""
 
 
-class _Moment(Collector):
-    def __init__(self, snapshot: Snapshot) -> None:
-        self._snapshot = snapshot
-
-    def collect(self) -> Iterable[Family]:
-        for metric in METRICS:
-            family = metric.family(self._snapshot)
-            if family.samples:
-                yield family
-
-
 def text_of(snapshot: Snapshot) -> bytes:
     """The text format, version 0.0.4. A metric whose part does not answer is left out, not 0."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Moment(snapshot))
+    registry.register(Collected(METRICS, snapshot))
     return generate_latest(registry) + snapshot.alarms.encode()
 
 

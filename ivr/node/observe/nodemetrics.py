@@ -14,6 +14,10 @@ def _edge(read: Callable[[EdgeStatus], Iterable[Sample]]) -> Callable[[Snapshot]
     return lambda snapshot: read(snapshot.edge) if snapshot.edge is not None else ()
 
 
+def _workers(read: Callable[[EdgeStatus], Iterable[Sample]]) -> Callable[[Snapshot], Iterable[Sample]]:
+    return _edge(lambda edge: () if edge.front else read(edge))
+
+
 def _archive(read: Callable[[ArchiveStatus], float | None]) -> Callable[[Snapshot], Iterable[Sample]]:
     def sample(snapshot: Snapshot) -> Iterable[Sample]:
         if snapshot.archive is not None and (value := read(snapshot.archive)) is not None:
@@ -42,18 +46,18 @@ def _some(value: float | None) -> Iterable[Sample]:
     return [] if value is None else [((), value)]
 
 
-NODE: tuple[Metric, ...] = (
-    gauge("assent_edge_up", "Whether the edge answers; only where one stands before the workers.", _edge_up),
+EDGE: tuple[Metric, ...] = (
+    gauge("assent_edge_up", "Whether the edge answers; only where one stands before workers or nodes.", _edge_up),
     gauge(
         "assent_edge_worker_calls",
         "Calls that the edge gave to each worker and that are up.",
-        _edge(lambda edge: [((place.name,), float(place.calls)) for place in edge.places if place.state != "out"]),
+        _workers(lambda edge: [((place.name,), float(place.calls)) for place in edge.places if place.state != "out"]),
         ("worker",),
     ),
     gauge(
         "assent_edge_workers",
         "Workers as the edge treats them: active, draining, silent or out.",
-        _edge(
+        _workers(
             lambda edge: [
                 ((state,), float(sum(place.state == state for place in edge.places)))
                 for state in ("active", "draining", "silent", "out")
@@ -72,6 +76,10 @@ NODE: tuple[Metric, ...] = (
         "When the edge's TLS certificate runs out, in seconds since 1970.",
         lambda snapshot: _some(snapshot.certificate_until),
     ),
+)
+
+NODE: tuple[Metric, ...] = (
+    *EDGE,
     gauge(
         "assent_archive_waiting_bytes",
         "Sealed audio that is not in the archive yet.",

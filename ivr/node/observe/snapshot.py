@@ -17,7 +17,8 @@ _WORDS = ("call", "edge", "flow", "state", "recorded", "reason")
 class Snapshot:
     """`pool` is Manager.status(), `ledger` LedgerService.stats(), `media` as MediaTally gives it, of all workers.
 
-    `alarms` is what `ivr log watch --prometheus` printed last. `wants_edge`, `wants_archive`: whether one is set.
+    `alarms` is what `ivr log watch --prometheus` printed last. `wants_edge`, `wants_archive`: whether one is set;
+    `wants_front`: whether the edge is one before nodes.
     """
 
     at: float
@@ -29,6 +30,7 @@ class Snapshot:
     ledger_error: str = ""
     ledger_answer_s: float = 0.0
     wants_edge: bool = False
+    wants_front: bool = False
     edge: EdgeStatus | None = None
     edge_error: str = ""
     wants_archive: bool = False
