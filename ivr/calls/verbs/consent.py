@@ -7,6 +7,7 @@ otherwise.
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ivr.calls.hands import sent_facts
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from ivr.calls.session import Session
 
 log = logging.getLogger(__name__)
+
+LEAVES_S = 0.5
+"""How long the word that a leg has ended may be on its way from SIP's thread."""
 
 
 async def run(session: "Session", step: Consent) -> bool:
@@ -74,6 +78,13 @@ async def _say_never(session: "Session", step: Consent) -> None:
     await session.caller.speaker.say(file)
 
 
+async def _has_left(session: "Session") -> bool:
+    """Whether the caller is gone: that a notice could not begin on a leg that had ended is no fault of ours."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(session.caller.gone.wait(), LEAVES_S)
+    return session.caller.gone.is_set()
+
+
 async def _play(session: "Session", file: PromptFile) -> None:
     if session.driver.state.caller is not Standing.ASKED:
         return  # refused while it waited for its turn
@@ -83,7 +94,8 @@ async def _play(session: "Session", file: PromptFile) -> None:
             raise LegGone("the caller's leg cannot play")
     except LegGone as error:
         log.info("call %s: %s", session.call, error)
-        session.driver.tell(i.NoticeFailed("leg"))
+        if not await _has_left(session) and session.driver.state.caller is Standing.ASKED:  # no key came meanwhile
+            session.driver.tell(i.NoticeFailed("leg"))
         return
     session.hands.notice_plays(playback)
     session.driver.tell(

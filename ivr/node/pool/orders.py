@@ -26,7 +26,7 @@ class Orders:
         """Drains whose last call has not ended, with their slots."""
 
     def drain(self, what: str, by: str) -> list[str]:
-        """`node` or a worker's name; the names of the workers that drain. `by`: who, to be logged. Raises LookupError."""
+        """`node` or a worker's name; the names of the workers that drain. `by`: who, as logged. Raises LookupError."""
         numbers = self._numbers(what)
         if what == "node":
             self.draining = True
