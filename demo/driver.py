@@ -12,6 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from demo.leash import hold
+
 _ROOT = Path(__file__).parents[1]
 
 Event = Mapping[str, Any]
@@ -55,6 +57,7 @@ class Peer:
         self._mark = 0
         self._sent = 0
         self._errors: list[str] = []
+        hold()
         self._process = subprocess.Popen(
             arguments,
             cwd=_ROOT,

@@ -18,6 +18,7 @@ from typing import Any, Self
 
 import yaml
 
+from demo.leash import hold
 from demo.logtail import LogTail
 
 IVR = Path(sys.executable).with_name("ivr")
@@ -132,7 +133,8 @@ class Server:
         file.write_text(yaml.safe_dump(merged, sort_keys=False))
 
     def start(self, within: float = 90) -> Self:
-        """`ivr serve`; returns when the worker has joined the log and answers SIP."""
+        """`ivr serve`; returns when the worker has joined the log and answers SIP. It ends with this process."""
+        hold()
         joined = len([e for e in self.log.poll() or self.log.events if e.type == "worker.joined"])
         with self._output.open("ab") as out:
             self._process = subprocess.Popen(
