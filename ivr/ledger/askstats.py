@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ivr.ledger.errors import LedgerUnavailable
-from ivr.ledger.protocol import VERSION, ProtocolError, Unpacker, pack
+from ivr.ledger.protocol import CLOSED, VERSION, ProtocolError, Unpacker, closed, pack
 
 READ_BYTES = 65_536
 
@@ -20,7 +20,7 @@ async def ask_stats(socket: Path, *, name: str, within_s: float) -> dict[str, An
     except TimeoutError:
         raise LedgerUnavailable(f"the ledger did not answer within {within_s:g} s") from None
     except (OSError, ProtocolError) as error:
-        raise LedgerUnavailable(f"no ledger at {socket}: {error}") from None
+        raise LedgerUnavailable(f"no ledger at {socket}: {closed(error)}") from None
 
 
 async def _ask(socket: Path, name: str) -> dict[str, Any]:
@@ -31,9 +31,11 @@ async def _ask(socket: Path, name: str) -> dict[str, Any]:
         unpacker = Unpacker()
         while data := await reader.read(READ_BYTES):
             for message in unpacker.feed(data):
+                if message["op"] == "refused":
+                    raise ProtocolError(f"it refuses: {message['message']}")
                 if message["op"] == "stats":
                     return dict(message["stats"])
-        raise ProtocolError("it closed the connection; is this user allowed?")
+        raise ProtocolError(CLOSED)
     finally:
         # Not close(): what a ledger that hangs has not read would be waited for.
         writer.transport.abort()

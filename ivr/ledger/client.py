@@ -14,7 +14,7 @@ from ivr.ledger.canonical import Json
 from ivr.ledger.errors import LedgerError, LedgerRefused, LedgerUnavailable
 from ivr.ledger.ids import uuid7
 from ivr.ledger.patience import Patience
-from ivr.ledger.protocol import FATAL, VERSION, Ack, ProtocolError, Unpacker, pack
+from ivr.ledger.protocol import CLOSED, FATAL, VERSION, Ack, ProtocolError, Unpacker, closed, pack
 from ivr.ledger.seldom import Seldom
 
 __all__ = ["Ack", "LedgerClient", "LedgerRefused", "LedgerUnavailable"]
@@ -83,7 +83,7 @@ class LedgerClient:
                 break
             except (OSError, ProtocolError, TimeoutError) as error:
                 if asyncio.get_running_loop().time() >= deadline:
-                    raise LedgerUnavailable(f"no ledger at {socket}: {error or 'no answer'}") from None
+                    raise LedgerUnavailable(f"no ledger at {socket}: {_why(error)}") from None
                 await asyncio.sleep(BACKOFF_S[0])
         client._task = asyncio.create_task(client._keep())
         return client
@@ -285,6 +285,9 @@ class _Line(asyncio.Protocol):
                 if message["op"] == "welcome" and not self.welcome.done():
                     self._pings = message.get("pings") is True
                     self.welcome.set_result(list(message["lost"]))
+                elif message["op"] == "refused" and not self.welcome.done():
+                    self.welcome.set_exception(ProtocolError(f"it refuses: {message['message']}"))
+                    self.shut()
                 elif message["op"] in ("ack", "refused", "pong"):
                     self.pinged = False
                     self._answered(message)
@@ -297,7 +300,7 @@ class _Line(asyncio.Protocol):
     def connection_lost(self, _exc: Exception | None) -> None:
         self._transport = None
         if not self.welcome.done():
-            self.welcome.set_exception(ProtocolError("the ledger closed the connection (is this user allowed?)"))
+            self.welcome.set_exception(ProtocolError(CLOSED))
             self.welcome.exception()
         if not self.lost.done():
             self.lost.set_result(None)
@@ -315,6 +318,10 @@ class _Line(asyncio.Protocol):
     def shut(self) -> None:
         if self._transport is not None:
             self._transport.close()
+
+
+def _why(error: OSError | ProtocolError | TimeoutError) -> str:
+    return f"it did not answer within {HELLO_S:g} s" if isinstance(error, TimeoutError) else closed(error)
 
 
 def _retrieved(done: "asyncio.Future[Ack]") -> None:

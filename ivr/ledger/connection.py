@@ -10,7 +10,7 @@ from typing import Any, Protocol, cast
 
 from ivr.ledger.canonical import MAX_INT
 from ivr.ledger.errors import LedgerError, LedgerRefused
-from ivr.ledger.protocol import FATAL, VERSION, Ack, ProtocolError, Unpacker, pack
+from ivr.ledger.protocol import FATAL, NOT_ALLOWED, VERSION, Ack, ProtocolError, Unpacker, pack
 
 _log = logging.getLogger(__name__)
 
@@ -25,8 +25,8 @@ FOUND_PART = 1000
 class Handler(Protocol):
     """What a connection asks of the service."""
 
-    def opened(self, connection: "Connection") -> bool:
-        """Whether this peer may stay."""
+    def opened(self, connection: "Connection") -> str | None:
+        """Why this peer may not stay, or None."""
 
     def hello(self, connection: "Connection", live: list[str]) -> list[str]:
         """The peer said who it is; gives the calls among `live` that are no longer open."""
@@ -63,6 +63,7 @@ class Connection(asyncio.Protocol):
         self._unanswered = 0
         self._paused = False
         self._transport: asyncio.Transport | None = None
+        self._welcome = False
         self.worker = ""
         self.role = ""
 
@@ -70,8 +71,9 @@ class Connection(asyncio.Protocol):
         """asyncio: a peer connected."""
         # A cast, not a check: uvloop's stream transports are no asyncio.Transport by inheritance.
         self._transport = cast(asyncio.Transport, transport)
-        if not self._handler.opened(self):
-            self._transport.abort()
+        refused = self._handler.opened(self)
+        if refused is not None:
+            self._refuse(refused)
 
     def peer(self) -> tuple[int, int]:
         """(uid, gid) of the peer, from the kernel (unix(7), SO_PEERCRED)."""
@@ -88,7 +90,10 @@ class Connection(asyncio.Protocol):
                 self._message(message)
         except ProtocolError as error:
             _log.error("closing the connection of %s: %s", self.worker or "an unnamed peer", error)
-            self.shut()
+            if self._welcome:
+                self.shut()
+            else:
+                self._refuse(str(error))
 
     def connection_lost(self, _exc: Exception | None) -> None:
         """asyncio: the peer is gone."""
@@ -145,6 +150,11 @@ class Connection(asyncio.Protocol):
         else:
             raise ProtocolError(f"{op!r} was not expected here")
 
+    def _refuse(self, why: str) -> None:
+        """Before a welcome: whoever is refused is told why, and may not be read from any more."""
+        self._send({"op": "refused", "n": 0, "code": NOT_ALLOWED, "message": why})
+        self.shut()
+
     def _hello(self, message: dict[str, Any]) -> None:
         worker, role, live = message.get("worker"), message.get("role"), message.get("live")
         if message.get("v") != VERSION:
@@ -155,6 +165,7 @@ class Connection(asyncio.Protocol):
             raise ProtocolError(f"a name of {len(worker)} characters; the limit is {MAX_NAME}")
         self.worker, self.role = worker, str(role)
         lost = self._handler.hello(self, [str(call) for call in live])
+        self._welcome = True
         self._send({"op": "welcome", "log": self._handler.origin, "lost": lost, "pings": True})
 
     def _send(self, message: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ tool → ledger     the same, with "auth":{"who":NAME,"sig":…} where a person 
                   {"op":"ping"}: are you there, and does the disk take what it was given? Only after a welcome with
                   "pings":true: a ledger of an earlier release does not know it
 ledger → worker   {"op":"welcome","log":ORIGIN,"lost":[CALL,…],"pings":true}
+                  {"op":"refused","n":0,"code":CODE,"message":…}, instead of a welcome: why this peer may not stay
                   {"op":"pong"}, once nothing that came before the ping is on its way to the disk any more
                   {"op":"ack","n":N,"seq":…,"id":…,"time":…,"jws":…}
                   {"op":"refused","n":N,"code":CODE,"message":…}
@@ -31,9 +32,13 @@ _LENGTH = struct.Struct(">I")
 # Codes of "refused". All but FATAL mean that this event is wrong; FATAL means that nothing can be written.
 FATAL = "fatal"
 INVALID = "invalid"
+NOT_ALLOWED = "not-allowed"
 CALL_CLOSED = "call-closed"
 CALL_FOREIGN = "call-foreign"
 LIMITED = "limited"
+
+
+CLOSED = "the ledger closed the connection without a word; its own lines say why"
 
 
 class ProtocolError(Exception):
@@ -59,6 +64,13 @@ def pack(message: dict[str, Any]) -> bytes:
     if len(body) > MAX_FRAME:
         raise ProtocolError(f"a message of {len(body)} bytes; the limit is {MAX_FRAME}")
     return _LENGTH.pack(len(body)) + body
+
+
+def closed(error: OSError | ProtocolError) -> str:
+    """Why there is no ledger at the other end, in words; never empty, as the text of a connection's end may be."""
+    if isinstance(error, ConnectionResetError | BrokenPipeError):
+        return CLOSED
+    return str(error) or type(error).__name__
 
 
 class Unpacker:

@@ -151,14 +151,22 @@ class LedgerService:
 
     # -- asked by connections --
 
-    def opened(self, connection: Connection) -> bool:
-        """Whether this peer may stay."""
+    def opened(self, connection: Connection) -> str | None:
+        """Why this peer may not stay, or None."""
         uid, gid = connection.peer()
-        if self._stopping or not self._settings.access.allows(uid, gid):
-            _log.warning("refused a connection of uid %d gid %d", uid, gid)
-            return False
+        why = None
+        if self._stopping:
+            why = "the ledger is stopping"
+        elif not self._settings.access.allows(uid, gid):
+            why = (
+                f"uid {uid} with primary group {gid} may not use this ledger: root, its own user, the workers' user "
+                "and those of its tools' group may"
+            )
+        if why is not None:
+            _log.warning("refused a connection of uid %d gid %d: %s", uid, gid, why)
+            return why
         self._connections[connection] = uid
-        return True
+        return None
 
     def hello(self, connection: Connection, live: list[str]) -> list[str]:
         """A peer says who it is and which calls it still drives; gives those that are no longer open."""

@@ -3,6 +3,7 @@
 
 import socket as sockets
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +16,7 @@ from ivr.ledger.errors import LedgerRefused, LedgerUnavailable
 from ivr.ledger.ids import uuid7
 from ivr.ledger.people import sign_message
 from ivr.ledger.personal import Field, Match
-from ivr.ledger.protocol import FATAL, VERSION, Ack, ProtocolError, Unpacker, pack
+from ivr.ledger.protocol import CLOSED, FATAL, VERSION, Ack, ProtocolError, Unpacker, closed, pack
 
 ANSWER_S = 30.0
 
@@ -41,13 +42,18 @@ class LedgerTool:
         self._line.settimeout(ANSWER_S)
         try:
             self._line.connect(str(socket))
-            self._send({"op": "hello", "v": VERSION, "worker": name, "role": "tool", "live": []})
-            origin = self._receive().get("log")
+            with suppress(BrokenPipeError, ConnectionResetError):  # it may have refused already, and has said why
+                self._send({"op": "hello", "v": VERSION, "worker": name, "role": "tool", "live": []})
+            welcome = self._receive()
         except (OSError, ProtocolError) as error:
             self._line.close()
             raise LedgerUnavailable(
-                f"the ledger does not answer at {socket} ({error}): is the server running? Nothing was done"
+                f"the ledger does not answer at {socket} ({closed(error)}): is the server running? Nothing was done"
             ) from None
+        if welcome["op"] == "refused":
+            self._line.close()
+            raise LedgerUnavailable(f"the ledger at {socket} refuses: {welcome['message']}. Nothing was done")
+        origin = welcome.get("log")
         if log is not None and origin != log:
             self._line.close()
             raise LedgerUnavailable(f"at {socket} is the ledger of {origin}, not that of {log}: nothing was done")
@@ -129,7 +135,7 @@ class LedgerTool:
                 return message
             data = self._line.recv(65_536)
             if not data:
-                raise ProtocolError("it closed the connection; is this user allowed?")
+                raise ProtocolError(CLOSED)
 
 
 def _event(

@@ -14,15 +14,17 @@ import pytest
 from ivr.audit.source import LogSource
 from ivr.audit.timeline import headline
 from ivr.ledger import canonical
+from ivr.ledger.askstats import ask_stats
 from ivr.ledger.client import LedgerClient, LedgerRefused, LedgerUnavailable
 from ivr.ledger.errors import LedgerFatal, LedgerMissing
 from ivr.ledger.event import MAX_DATA, peek
 from ivr.ledger.ids import uuid7
 from ivr.ledger.log import Entry
 from ivr.ledger.permit import verify_permit
-from ivr.ledger.protocol import Ack, Unpacker, pack
+from ivr.ledger.protocol import CLOSED, Ack, Unpacker, closed, pack
 from ivr.ledger.query import LogReader
 from ivr.ledger.service import Access
+from ivr.ledger.tool import LedgerTool
 from ivr.rights.view import look
 from ledger_kit import (
     CALL,
@@ -201,7 +203,9 @@ def test_whoever_does_not_speak_the_protocol_is_disconnected(home: Home, raw: by
         async with serving(home):
             reader, writer = await asyncio.open_unix_connection(str(home.socket))
             writer.write(raw)
-            assert await reader.read() == b""
+            (refused,) = Unpacker().feed(await reader.read())
+            assert (refused["op"], refused["n"]) == ("refused", 0)
+            assert refused["message"]
             writer.close()
             await writer.wait_closed()
             _, again = await hello(home)
@@ -260,7 +264,7 @@ def test_the_service_asks_who_a_peer_is_before_it_believes_a_role(
             await client.close()
             monkeypatch.setattr(Access, "works", lambda *_: False)
             monkeypatch.setattr(Access, "allows", lambda *_: True)
-            with pytest.raises(LedgerUnavailable):
+            with pytest.raises(LedgerUnavailable, match=r"no ledger at .* refuses: its user may not be a worker"):
                 await LedgerClient.connect(home.socket, "worker-2")
             _, tool = await hello(home)
             tool.close()
@@ -274,11 +278,36 @@ def test_a_peer_that_is_not_allowed_is_disconnected(home: Home, monkeypatch: pyt
     async def test() -> None:
         async with serving(home):
             monkeypatch.setattr(Access, "allows", lambda *_: False)
-            with pytest.raises(LedgerUnavailable):
-                await LedgerClient.connect(home.socket, "worker-1")
+            why = f"refuses: uid {os.getuid()} with primary group {os.getgid()} may not use this ledger"
+            for _ in range(10):  # what it sends may meet a connection that is closed already
+                with pytest.raises(LedgerUnavailable, match=why):
+                    await LedgerClient.connect(home.socket, "worker-1")
+                with pytest.raises(LedgerUnavailable, match=why):
+                    await ask_stats(home.socket, name="top", within_s=5)
+                with pytest.raises(LedgerUnavailable, match=f"{why}.* Nothing was done"):
+                    await asyncio.to_thread(LedgerTool, home.socket, "watch")
 
     run(test())
     assert "worker.joined" not in types(home)
+
+
+def test_a_ledger_that_ends_without_a_word_is_a_reason_too(tmp_path: Path) -> None:
+    async def hang_up(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.transport.abort()
+
+    async def test() -> None:
+        path = tmp_path / "s"
+        async with await asyncio.start_unix_server(hang_up, str(path)):
+            with pytest.raises(LedgerUnavailable, match="without a word; its own lines say why"):
+                await LedgerClient.connect(path, "worker-1")
+            with pytest.raises(LedgerUnavailable, match="without a word; its own lines say why"):
+                await ask_stats(path, name="top", within_s=5)
+            with pytest.raises(LedgerUnavailable, match="without a word; its own lines say why"):
+                await asyncio.to_thread(LedgerTool, path, "watch")
+
+    run(test())
+    assert closed(ConnectionResetError()) == CLOSED
+    assert closed(OSError()) == "OSError"
 
 
 def test_no_ledger_no_connection(tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A notice that cannot begin: a caller who has left is counted as one, and only a leg that stands is a failure of ours."""
+"""A notice that cannot begin: a caller who has left is no failed notice; what a leg that stands cannot play is."""
 
 import asyncio
 from pathlib import Path
@@ -16,7 +16,7 @@ NOTICE = PromptFile(Path("notice.wav"), "This call may be recorded.", "en", "0",
 
 
 def told(*, leaves: bool = False, key: bool = False) -> list[i.Input]:
-    """What the machine hears when the leg can no longer play, and the word of its end comes a moment later, or never."""
+    """What the machine hears when the leg cannot play, and the word of its end comes a moment later, or never."""
 
     async def main() -> list[i.Input]:
         heard: list[i.Input] = []
