@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 
 from ivr.calls import recorder as module
-from ivr.calls.drains import DRAIN_S, Drains
+from ivr.calls.drains import Drains
 from ivr.calls.recorder import CallRecorder
 from scenarios.clock import VirtualLoop
 
@@ -72,7 +72,7 @@ def runner() -> Iterator[asyncio.Runner]:
         yield runner
 
 
-def record(runner: asyncio.Runner, patch: pytest.MonkeyPatch, *parties: Party, drains: int = 4) -> tuple[Any, Any]:
+def record(runner: asyncio.Runner, patch: pytest.MonkeyPatch, *parties: Party, seconds: float = 6.3) -> tuple[Any, Any]:
     """The ticks of both channels, sample by sample, of a recording of these parties."""
     writers: list[Written] = []
     waiting = iter(parties)
@@ -92,8 +92,8 @@ def record(runner: asyncio.Runner, patch: pytest.MonkeyPatch, *parties: Party, d
         leg: Any = None
         recorder = CallRecorder(permit, store, RATE, lambda: 0, lambda _why: None, lambda _sealed: None, Drains())
         await recorder.start(leg, leg)
-        await asyncio.sleep(drains * DRAIN_S + 0.1)
-        recorder._stop_draining()
+        await asyncio.sleep(seconds)
+        recorder.stop("over", erase=False)
 
     runner.run(main())
     left, right = zip(*writers[0].parts, strict=True)
