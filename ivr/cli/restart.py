@@ -12,6 +12,8 @@ from ivr.flow.place import FileError
 from ivr.node.edge.files import stale
 from ivr.node.edge.model import EdgePlan
 from ivr.node.load import load
+from ivr.node.pool.fixed import HOW, Fixed, differing, fixed, moved
+from ivr.node.settings import Settings
 
 LOOK_S = 0.2
 
@@ -22,11 +24,14 @@ LOOK_S = 0.2
 def command(config: Path, wait: float) -> None:
     """Replace the workers one after the other by ones with the code, settings and flows that are on disk now.
 
-    A worker that has calls is replaced when they have ended. What cannot be loaded changes nothing. With --wait, exit
-    code 1 says that it was refused or is not done yet; it goes on.
+    A worker that has calls is replaced when they have ended. What cannot be loaded changes nothing. Settings that need
+    a stop and a start, such as pool.max, are named on stderr. With --wait, exit code 1 says that it was refused or is
+    not done yet; it goes on.
     """
-    before = asked("restart", config, {"op": "status"})["status"]["generation"]
+    status = asked("restart", config, {"op": "status"})["status"]
+    before = status["generation"]
     asked("restart", config, {"op": "restart"})
+    _look_at_settings(config, status.get("settings", {}))
     _look_at_edge(config)
     deadline = time.monotonic() + wait
     while wait:
@@ -43,6 +48,18 @@ def command(config: Path, wait: float) -> None:
                 raise click.exceptions.Exit(Exit.CHECK_FAILED)
             return
         time.sleep(LOOK_S)
+
+
+def _look_at_settings(config: Path, running: Fixed) -> None:
+    """A manager of an earlier release tells none, and none are compared."""
+    try:
+        now = fixed(Settings.load(config))
+    except FileError:
+        return  # the restart itself says what is wrong with it
+    left = differing(running, now)
+    what = "refused, nothing changes" if moved(running, now) else "the manager goes on with what it was started with"
+    if left:
+        click.echo(f"ivr restart: {what}: {', '.join(left)}; to change it: {HOW}", err=True)
 
 
 def _look_at_edge(config: Path) -> None:

@@ -287,6 +287,13 @@ def test_a_peer_that_is_not_allowed_is_disconnected(home: Home, monkeypatch: pyt
                 with pytest.raises(LedgerUnavailable, match=f"{why}.* Nothing was done"):
                     await asyncio.to_thread(LedgerTool, home.socket, "watch")
 
+            def too_late(*_: object) -> None:
+                raise BrokenPipeError
+
+            monkeypatch.setattr(LedgerTool, "_send", too_late)
+            with pytest.raises(LedgerUnavailable, match=why):
+                await asyncio.to_thread(LedgerTool, home.socket, "watch")
+
     run(test())
     assert "worker.joined" not in types(home)
 

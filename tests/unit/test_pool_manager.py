@@ -497,6 +497,32 @@ def test_a_nursery_that_dies_with_its_first_words_leaves_a_pool_that_starts(
     run(main)
 
 
+def test_a_rolling_restart_names_what_it_does_not_change_and_refuses_to_move_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def rendered(*_words: object) -> None:
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr(rolling, "run_ivr", rendered)
+
+    async def main() -> None:
+        async with managed(tmp_path, "2") as manager:
+            await ready(manager)
+            (tmp_path / "server.yaml").write_text("pool: {max: 2, sip_port: 15010}\n")
+            manager.roll.begin()
+            await until(lambda: not manager.roll.active)
+            assert (manager.generation, len(StandIn.made)) == (1, 1)
+            assert manager.roll.error is not None
+            assert manager.roll.error.startswith("pool.sip_port: ")
+            (tmp_path / "server.yaml").write_text("pool: {max: 4, idle_time: 2min}\n")
+            manager.roll.begin()
+            await until(lambda: manager.generation == 2)
+            said = next(line for line in caplog.messages if "started with" in line)
+            assert "pool.max (2 runs, server.yaml says 4), pool.idle_time (1 min runs, server.yaml says 2 min)" in said
+
+    run(main)
+
+
 def test_undraining_brings_nobody_back_to_the_edge_who_is_on_the_way_out(tmp_path: Path) -> None:
     async def main() -> None:
         edge = NotingEdge()

@@ -14,6 +14,7 @@ from typing import Any
 
 from ivr.node.pool.crashes import Crashes
 from ivr.node.pool.edges import Edge, EdgeKeeper, Wanted
+from ivr.node.pool.fixed import fixed
 from ivr.node.pool.nurseries import Nursery, NurseryFailed
 from ivr.node.pool.orders import Orders
 from ivr.node.pool.pooled import Pooled, State, kill_process
@@ -50,6 +51,8 @@ class Manager:
         self._on_ready: Callable[[], None] | None = on_ready
         self.edge = EdgeKeeper(edge)
         self.slots = slots(settings)
+        self.fixed = fixed(settings)
+        """Settings that change only with a manager of their own."""
         self.workers: dict[int, Pooled] = {}
         self.orders = Orders(self)
         self.stopping = False
@@ -414,6 +417,7 @@ class Manager:
             "nursery": self.nursery.pid if self.nursery is not None else None,
             "max": pool.max,
             "min_spare": pool.min_spare,
+            "settings": self.fixed,
             "calls_per_worker": self._settings.limits.calls,
             "held": sorted(f"w{number}" for number in self.orders.held),
             "leftover": sorted(f"w{number}" for number in self._leftover),

@@ -8,9 +8,12 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
+from ivr.flow.place import FileError
 from ivr.node.ondisk import run_ivr
+from ivr.node.pool.fixed import HOW, differing, fixed, moved
 from ivr.node.pool.nurseries import NurseryFailed
 from ivr.node.pool.pooled import Pooled, State
+from ivr.node.settings import Settings
 
 if TYPE_CHECKING:
     from ivr.node.pool.manager import Manager
@@ -18,6 +21,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOOK_S = 0.05
+
+
+class RollRefused(Exception):
+    """What is on disk is for another pool than the one that runs."""
 
 
 class Roll:
@@ -61,7 +68,7 @@ class Roll:
             self._again = False
             try:
                 await self._load()
-            except (NurseryFailed, OSError) as error:
+            except (NurseryFailed, RollRefused, OSError) as error:
                 self.error = str(error)
                 log.error("no rolling restart, everything goes on as it was: %s", error)
             else:
@@ -75,6 +82,7 @@ class Roll:
     async def _load(self) -> None:
         """Renders what new flows say, and loads a new nursery, with the code that is on disk now."""
         manager = self._manager
+        await self._compare()
         # A process of its own: the nursery must stay without the threads of what speaks.
         await run_ivr("prompts", "render", "--config", str(manager.folder))
         nursery = await manager.new_nursery()
@@ -85,6 +93,22 @@ class Roll:
             await asyncio.sleep(LOOK_S)
         if old is not None:
             old.close()
+
+    async def _compare(self) -> None:
+        """Says which settings stay as they were. Raises RollRefused where new workers would be in other places."""
+        running = self._manager.fixed
+        try:
+            now = fixed(await asyncio.to_thread(Settings.load, self._manager.folder))
+        except FileError:
+            return  # whoever loads it next says what is wrong with it
+        if names := moved(running, now):
+            raise RollRefused(
+                f"{', '.join(names)}: no new worker can stand beside the old ones with this; to change it: {HOW}"
+            )
+        if left := differing(running, now):
+            log.warning(
+                "this manager goes on with what it was started with: %s; to change it: %s", ", ".join(left), HOW
+            )
 
     async def _replace(self) -> None:
         while stale := self._stale():
