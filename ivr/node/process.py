@@ -3,6 +3,7 @@
 
 import asyncio
 import ctypes
+import logging
 import os
 import resource
 import signal
@@ -12,6 +13,8 @@ from contextlib import suppress
 import uvloop
 
 from ivr.node.notify import notify, watchdog_s
+
+log = logging.getLogger(__name__)
 
 SUPERVISED = "ASSENT_SUPERVISED"
 AFTER = "ASSENT_AFTER"
@@ -25,7 +28,8 @@ Main = Callable[[asyncio.Event, Callable[[], None]], Awaitable[None]]
 def run_process(main: Main, on_hangup: Callable[[], None] | None = None) -> None:
     """Runs `main(stop, on_ready)` on uvloop; SIGTERM, SIGINT and SIGHUP set `stop`. What `main` raises is raised.
 
-    With `on_hangup` SIGHUP calls that instead, unless the process was started from a terminal: there it is its end.
+    With `on_hangup` SIGHUP calls that instead, unless the process was started from a terminal: there it is its end. One
+    that is ignored from the start, as nohup has it, stays so: it would come with the terminal's end, and ask nothing.
     """
     # A core file is memory, and there are samples in it that nobody sealed.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -55,9 +59,11 @@ async def _main(main: Main, on_hangup: Callable[[], None] | None) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         terminal = os.isatty(0)
         loop.add_signal_handler(signal.SIGHUP, stop.set if on_hangup is None or terminal else on_hangup)
+    elif on_hangup is not None and not os.environ.get(SUPERVISED):
+        log.warning("SIGHUP does nothing here: it was ignored when this was started, as by nohup; setsid leaves it")
     watchdog = asyncio.ensure_future(_watchdog())
     try:
         await main(stop, _ready)

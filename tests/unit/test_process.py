@@ -56,6 +56,38 @@ def test_a_signal_ends_it_in_order(number: signal.Signals, listener: socket.sock
     assert (process.returncode, out, err) == (0, "ended in order\n", "")
 
 
+RENEWED = """
+import asyncio
+from ivr.node.process import run_process
+async def main(stop, on_ready):
+    on_ready()
+    await stop.wait()
+run_process(main, on_hangup=lambda: print("renewed", flush=True))
+print("ended in order")
+"""
+
+
+@pytest.mark.parametrize("under", [["nohup"], ["setsid"]])
+def test_a_hangup_that_nohup_has_ignored_stays_so_and_a_line_says_it(under: list[str], listener: socket.socket) -> None:
+    process = subprocess.Popen(
+        [*under, sys.executable, "-c", RENEWED],
+        env={**os.environ, "NOTIFY_SOCKET": listener.getsockname()},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    said(listener, b"READY=1")
+    process.send_signal(signal.SIGHUP)
+    if under == ["setsid"]:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "renewed\n"
+    process.terminate()
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (0, "ended in order\n")
+    assert ("SIGHUP does nothing here" in err) is (under == ["nohup"])
+
+
 def test_it_leaves_no_core_file(listener: socket.socket) -> None:
     """Samples that are not sealed yet are in its memory."""
     process = start("import resource; print(resource.getrlimit(resource.RLIMIT_CORE))", listener)
