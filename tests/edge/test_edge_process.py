@@ -28,9 +28,70 @@ def test_its_lines_are_json_for_a_collector(edge: EdgeServer) -> None:
         dialog, _ = caller.call("400")
         caller.request(dialog, "BYE")
         worker.wait_request("BYE", dialog.call)
-    lines = [json.loads(line) for line in edge.log.splitlines() if line.startswith("{")]
-    assert any(line["message"].startswith("event=call id=") for line in lines)
-    assert {line["level"] for line in lines} <= {"NOTICE", "WARNING"}, lines
+    edge.wait_log("event=end")
+    lines = [json.loads(line) for line in edge.log.splitlines()]  # every one, from the first
+    assert {tuple(line)[:5] for line in lines} == {("time", "level", "process", "logger", "message")}
+    assert {line["process"] for line in lines} == {"edge"}
+    assert {line["level"] for line in lines} <= {"info", "warning"}, lines
+    (call,) = [line for line in lines if line["message"].startswith("event=call ")]
+    assert f"id={call['edge']} " in call["message"]
+
+
+def scribe(edge: EdgeServer) -> int:
+    """The process that reads what Kamailio writes."""
+    assert edge.process is not None
+    pipe = os.readlink(f"/proc/{edge.process.pid}/fd/2")
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if os.readlink(folder / "fd/0") == pipe and b"ivr.node.edge.scribe" in (folder / "cmdline").read_bytes():
+                return int(folder.name)
+        except OSError:
+            continue
+    raise AssertionError(f"nobody reads {pipe}")
+
+
+def test_it_serves_while_nobody_takes_its_lines_and_they_come_later(edge: EdgeServer) -> None:
+    writes = scribe(edge)
+    before = edge.log.count("event=call ")
+    calls = 40
+    with edge.worker(0), Ua(edge.public) as caller:
+        edge.enable("w0")
+        os.kill(writes, signal.SIGSTOP)
+        try:
+            for _ in range(calls):
+                dialog, answer = caller.call("400")
+                assert answer.status == 200
+                assert caller.request(dialog, "BYE").status == 200
+            assert edge.log.count("event=call ") == before
+        finally:
+            os.kill(writes, signal.SIGCONT)
+    wait(lambda: edge.log.count("event=call ") == before + calls)
+
+
+def test_it_serves_without_whoever_wrote_its_lines(tmp_path: Path) -> None:
+    with EdgeServer(tmp_path) as server, server.worker(0), Ua(server.public) as caller:
+        server.enable("w0")
+        writes = scribe(server)
+        os.kill(writes, signal.SIGKILL)
+        wait(lambda: not alive(writes))
+        for _ in range(3):
+            dialog, answer = caller.call("400")
+            assert answer.status == 200
+            assert caller.request(dialog, "BYE").status == 200
+        assert server.process is not None
+        assert server.process.poll() is None
+
+
+def test_the_last_lines_are_written_and_nobody_is_left_behind(tmp_path: Path) -> None:
+    with EdgeServer(tmp_path) as server:
+        writes = scribe(server)
+        os.kill(writes, signal.SIGTERM)  # systemd ends a whole group
+        with server.worker(0), Ua(server.public) as caller:
+            server.enable("w0")
+            dialog, _ = caller.call("400")
+            caller.request(dialog, "BYE")
+    wait(lambda: not alive(writes))
+    assert "event=end" in server.log
 
 
 if os.geteuid() == 0:  # others have no user to give up
@@ -47,6 +108,10 @@ if os.geteuid() == 0:  # others have no user to give up
         assert int(status["CapEff"], 16) == 0
         assert status["NoNewPrivs"] == "1"
         assert "0 " not in f"{status['Groups']} "[:2]
+        told = Path(f"/proc/{scribe(edge)}/status").read_text()
+        writes = dict(line.split(":\t", 1) for line in told.splitlines() if ":\t" in line)
+        assert writes["Uid"] == status["Uid"]
+        assert (int(writes["CapEff"], 16), writes["NoNewPrivs"], writes["Groups"].strip()) == (0, "1", "")
 
 
 def test_status_for_people_and_for_programs(edge: EdgeServer) -> None:

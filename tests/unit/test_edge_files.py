@@ -116,6 +116,18 @@ def test_kamailio_reads_what_is_generated_and_nothing_is_left_behind(tmp_path: P
     assert not plan.folder.exists()
 
 
+def test_what_kamailio_cannot_read_is_told_in_its_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "ivr.node.edge.files.render",
+        lambda plan: {
+            name: text.replace("mf_process_maxfwd_header(", "no_such(") for name, text in render(plan).items()
+        },
+    )
+    (finding,) = check(server(tmp_path, EVERYTHING))
+    assert "failed to find command no_such" in finding.what
+    assert '"message"' not in finding.what  # the running one writes JSON for our scribe; people read this
+
+
 @pytest.mark.parametrize(
     ("edge", "targets", "at", "what"),
     [

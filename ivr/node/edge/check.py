@@ -11,7 +11,7 @@ from pathlib import Path
 from ivr.node.edge.files import write_all
 from ivr.node.edge.model import EdgePlan, is_address
 from ivr.node.edge.render import CFG, render
-from ivr.node.edge.run import EdgeError, command, kamailio, user_for
+from ivr.node.edge.run import AS_JSON, EdgeError, command, kamailio, user_for
 from ivr.node.edge.tlsfiles import TlsFileError
 from ivr.node.settings.edge import EdgeTransport
 
@@ -84,7 +84,7 @@ def _kamailio(plan: EdgePlan) -> Iterator[Finding]:
             at = "kamailio" if isinstance(error, EdgeError) else "edge.tls"
             yield Finding(at, str(error), "see the message")
             return
-        line = [part for part in command(place, program) if part not in ("-DD", "-E")]
+        line = [part for part in command(place, program) if part not in ("-DD", "-E", AS_JSON)]
         done = subprocess.run([*line, "-c"], cwd=folder, capture_output=True, text=True, timeout=CHECK_S, check=False)
     if done.returncode:
         said = [text for text in done.stderr.splitlines() if "ERROR" in text or "CRITICAL" in text]

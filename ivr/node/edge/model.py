@@ -10,7 +10,7 @@ from typing import Self
 
 from ivr.flow.load import FlowSet
 from ivr.flow.verbs import Bridge
-from ivr.node.settings import LogFormat, LogLevel, Settings
+from ivr.node.settings import LogFormat, LogLevel, LogPersonal, Settings
 from ivr.node.settings.edge import LOCAL, EdgeTls, EdgeTransport, Listen, Trunk, split_host, split_socket
 
 RUN = Path("run/edge")
@@ -96,6 +96,7 @@ class EdgePlan:
     max_call_s: int
     level: LogLevel
     format: LogFormat
+    personal: LogPersonal
 
     @classmethod
     def of(cls, settings: Settings, flows: FlowSet | None = None) -> Self:
@@ -119,6 +120,7 @@ class EdgePlan:
             max_call_s=settings.limits.max_call_time.ms // 1000 + GRACE_S,
             level=settings.log.level,
             format=settings.log.format,
+            personal=settings.log.personal,
         )
 
     @property

@@ -9,6 +9,7 @@ import resource
 import select
 import shutil
 import signal
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -19,9 +20,10 @@ from ivr.node.edge.render import CFG, HERE
 from ivr.node.edge.rpc import EdgeRefused, EdgeUnavailable, Rpc
 from ivr.node.notify import notify
 from ivr.node.process import AFTER, SUPERVISED
-from ivr.node.settings import LogFormat
+from ivr.node.settings import LogLevel
 
 USERS = ("ivr-edge", "kamailio", "nobody")
+AS_JSON = "--log-engine=json"
 READY_S = 25.0
 PRIVATE_MB = 8
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
@@ -57,10 +59,8 @@ def user_for(name: str | None) -> pwd.struct_passwd | None:
 def command(plan: EdgePlan, program: Path) -> list[str]:
     """Kamailio in the foreground, its log on stderr. Paths are relative: see `run_edge`."""
     line = [str(program), "-DD", "-E", "-f", f"{HERE}/{CFG}", "-Y", ".", "-w", "."]
-    line += ["-m", str(plan.memory), "-M", str(PRIVATE_MB)]
-    if plan.format is LogFormat.JSON:
-        line += ["--log-engine=json"]
-    return line
+    # As JSON whatever log.format is: what a stranger wrote cannot look like a line of its own to our scribe.
+    return [*line, "-m", str(plan.memory), "-M", str(PRIVATE_MB), AS_JSON]
 
 
 def run_edge(plan: EdgePlan) -> None:
@@ -72,6 +72,7 @@ def run_edge(plan: EdgePlan) -> None:
     os.chdir(plan.folder)
     _after_the_one_before()
     _forget_old_socket()
+    log = _scribe(plan, user)
     if user is not None:
         os.initgroups(user.pw_name, user.pw_gid)
         os.setgid(user.pw_gid)
@@ -84,7 +85,9 @@ def run_edge(plan: EdgePlan) -> None:
         # After the change of user, which would undo it. A server that is killed leaves no edge behind.
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     _tell_when_ready()
-    os.dup2(2, 1)  # Kamailio greets on stdout, which is for data
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.close(log)
     os.execv(program, command(plan, program))
 
 
@@ -110,6 +113,33 @@ def _after_the_one_before() -> None:
         handle = os.pidfd_open(int(pid))
         select.select([handle], [], [])
         os.close(handle)
+
+
+def _scribe(plan: EdgePlan, user: pwd.struct_passwd | None) -> int:
+    """A process that writes Kamailio's lines in our form (`scribe`); the end of the pipe that they go into.
+
+    It is nobody's child: Kamailio shuts down when a process ends that it takes for one of its own. Started before the
+    change of user, who may not get at Python; it becomes that user itself. -P, because this folder is that user's: what
+    it wrote there is not to be imported.
+    """
+    source, sink = os.pipe()
+    what = "whole" if plan.level is LogLevel.DEBUG else "known"
+    who = ["-1", "-1"] if user is None else [str(user.pw_uid), str(user.pw_gid)]
+    line = [sys.executable, "-P", "-m", "ivr.node.edge.scribe", plan.format, what, plan.personal, *who]
+    child = os.fork()
+    if child == 0:
+        try:
+            if os.fork() == 0:
+                quiet = {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"}
+                os.dup2(source, 0)
+                os.dup2(2, 1)
+                os.closerange(3, 256)
+                os.execve(line[0], line, quiet)
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    os.close(source)
+    return sink
 
 
 def _forget_old_socket() -> None:
