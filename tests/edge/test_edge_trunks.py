@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Who may call, how much, how fast, over what; and where calls to a trunk go."""
 
+import re
 import ssl
 import subprocess
 from collections.abc import Iterator
@@ -221,6 +222,38 @@ def test_a_contact_that_is_a_name_is_not_looked_up(place: Place, stack: ExitStac
     worker.dialogs[dialog.call].routes = [route.replace(";far=", ";near=") for route in routes]
     assert worker.request(worker.dialogs[dialog.call], "INFO").status == 478
     assert caller.request(dialog, "BYE").status == 200
+
+
+class Named(Ua):
+    """Its Contact is a name, as that of many a telephone system."""
+
+    def reply(self, request: Sip, status: int, body: str = "") -> str:
+        return (
+            super().reply(request, status, body).replace(f"Contact: <sip:ua@{self.at}", "Contact: <sip:ua@pbx.invalid")
+        )
+
+
+def test_an_agent_whose_contact_is_a_name_is_found_after_a_restart(
+    place: Place, stack: ExitStack, workers: list[Ua]
+) -> None:
+    agent, worker, inside = stack.enter_context(Named(place.edge.public, address=AGENT)), workers[0], place.edge.inside
+    route = f"<sip:{inside[0]}:{inside[1]};lr>"
+    dialog, answer = worker.call(f"sip:desk@{agent.at}", routes=[route], to=inside)
+    assert answer.status == 200
+    assert worker.request(dialog, "INFO").status == 200
+    place.edge.stop()
+    place.edge.start()
+    assert worker.request(dialog, "INFO").status == 200
+    assert agent.count("INFO") == 2
+    kept = dialog.routes
+    dialog.routes = [route.replace(";far=", ";near=") for route in kept]
+    assert worker.request(dialog, "INFO").status == 478
+    stranger = f"sip:{STRANGER}:5060;transport=udp".encode().hex()
+    dialog.routes = [re.sub(";far=[0-9a-f]+", f";far={stranger}", route) for route in kept]
+    assert worker.request(dialog, "INFO").status == 403  # whoever makes one up gets no further than without
+    dialog.routes = kept
+    assert worker.request(dialog, "BYE").status == 200
+    agent.wait_request("BYE", dialog.call)
 
 
 def trusting(pem: Path) -> ssl.SSLContext:
