@@ -140,6 +140,7 @@ class CallHands:
                 session.journal.now_ms,
                 lambda reason: session.driver.tell(i.RecorderFailed(number, reason)),
                 lambda sealed: self._sealed(number, verified.recording, sealed),
+                services.drains,
             )
         except (PermitError, NoteError, RecorderError, VaultError) as error:
             log.error("call %s: no recorder: %s", session.call, error)

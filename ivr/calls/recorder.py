@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from ivr.calls.channel import Channel
+from ivr.calls.drains import Drains
 from ivr.ledger.permit import VerifiedPermit
 from ivr.sip.leg import Leg
 from ivr.sip.recorder import PartyRecorder, RecorderError
@@ -19,10 +20,6 @@ from ivr.vault.store import RecordingStore
 from ivr.vault.writer import RecordingSummary, RecordingWriter
 
 log = logging.getLogger(__name__)
-
-DRAIN_S = 1.536
-"""How often memory is emptied, six of PJMEDIA's buffers: with the 300 ms that are held back, and time for encoding and
-disk, what is not sealed yet stays below 2 s. Each drain makes one segment; a drain wakes a sleeping worker."""
 
 FLUSH_S = 0.5
 """How long a closed recorder's last buffer is waited for; it takes one tick of the clock, 20 ms."""
@@ -45,6 +42,7 @@ class CallRecorder:
         now_ms: Callable[[], int],
         on_error: Callable[[str], None],
         on_sealed: Callable[[Sequence[SegmentFact]], None],
+        drains: Drains,
     ) -> None:
         """Raises RecorderError or VaultError; then nothing is recorded. `on_error` is called on the loop, once."""
         self._loop = asyncio.get_running_loop()
@@ -62,7 +60,8 @@ class CallRecorder:
         self._channels = tuple(Channel(party) for party in self._parties)
         self._store = store
         self._writer: RecordingWriter | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._drains = drains
+        self._again: asyncio.TimerHandle | None = None
         self._pause_at: int | None = None
         self._paused = False
         self._closed = False
@@ -83,7 +82,8 @@ class CallRecorder:
         await self._align()
         at_ms = self._now_ms() - self._ahead() * 1000 // self._rate
         self._writer = RecordingWriter(self.permit, self._store, self._rate, at_ms=at_ms, on_error=self._vault_error)
-        self._tick()
+        self._drains.join(self._drain)
+        self._drain()
         self.recipient = await asyncio.wrap_future(self._writer.opened)
 
     async def _align(self) -> None:
@@ -112,12 +112,11 @@ class CallRecorder:
 
     # -- draining ------------------------------------------------------------------------------------------------
 
-    def _tick(self) -> None:
+    def _drain(self) -> None:
         if self._lags():
             # Read again before anything is taken: what is padded now stands nearest to where it was lost.
-            self._timer = self._loop.call_later(STEADY_S, self._tick)
+            self._again = self._loop.call_later(STEADY_S, self._drain)
             return
-        self._timer = self._loop.call_later(DRAIN_S, self._tick)
         try:
             self._take()
             self._report()
@@ -171,9 +170,10 @@ class CallRecorder:
             self.reported += REPORT_AFTER
 
     def _stop_draining(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._drains.leave(self._drain)
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
 
     # -- pause and end -------------------------------------------------------------------------------------------
 

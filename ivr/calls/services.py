@@ -3,6 +3,7 @@
 
 from dataclasses import dataclass, field
 
+from ivr.calls.drains import Drains
 from ivr.calls.mediatally import MediaTally
 from ivr.flow.load import FlowSet
 from ivr.flow.prompts import Prompts, PromptSpec
@@ -37,6 +38,7 @@ class Services:
     info_keys: bool
     inband_keys: bool
     media: MediaTally = field(default_factory=MediaTally)
+    drains: Drains = field(default_factory=Drains)
 
     def file(self, spec: PromptSpec) -> PromptFile:
         """The rendered file of a prompt, verified against its manifest. Raises PromptUnavailable."""

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The thread that does a recording's disk work, strictly in order, so that nothing else ever waits for the disk."""
+"""A recording's disk work, strictly in order, on the thread of its store."""
 
 import logging
 import threading
 from collections.abc import Callable
-from queue import SimpleQueue
 
 from pyrage import x25519
 
@@ -12,6 +11,7 @@ from ivr.vault import sealing
 from ivr.vault.errors import VaultError
 from ivr.vault.segments import Audio, Label, SegmentFact, encode
 from ivr.vault.store import Erasure, RecordingStore
+from ivr.vault.thread import Job
 
 _log = logging.getLogger(__name__)
 
@@ -35,10 +35,7 @@ class Sealer:
         self._erasure: Erasure | None = None
         # Owned by the sealing thread.
         self._public: x25519.Recipient | None = None
-        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        # A daemon: a process that is told to die must not wait here; what is not sealed by then is lost, as in a crash.
-        self._thread = threading.Thread(target=self._run, name=f"seal-{recording[:8]}", daemon=True)
-        self._thread.start()
+        store.thread.open()
 
     @property
     def error(self) -> VaultError | None:
@@ -70,8 +67,8 @@ class Sealer:
         def job() -> None:
             self._public = self._store.create(self._call, self._recording)
 
-        self._jobs.put(job)
-        self._jobs.put(lambda: opened(None if self._public is None else str(self._public), self.error))
+        self._put(job)
+        self._put(lambda: opened(None if self._public is None else str(self._public), self.error))
 
     def seal(self, n: int, start: int, audio: Audio, at_ms: int) -> None:
         """Queue sealing one segment; the array is the sealer's from now on."""
@@ -86,7 +83,7 @@ class Sealer:
                 with self._lock:
                     self._pending -= len(audio)
 
-        self._jobs.put(job)
+        self._put(job)
 
     def _seal(self, n: int, start: int, audio: Audio, at_ms: int) -> None:
         if self._public is None:
@@ -109,7 +106,7 @@ class Sealer:
                 with self._lock:
                     self._facts.remove(fact)
 
-        self._jobs.put(job)
+        self._put(job)
 
     def erase(self) -> None:
         """Queue destroying key and files; `erasure` says so once done, and stays None when the disk refused."""
@@ -120,12 +117,12 @@ class Sealer:
                 self._facts.clear()
                 self._erasure = erasure
 
-        self._jobs.put(job)
+        self._put(job)
 
     def then(self, done: Callable[[], None]) -> None:
-        """Queue a call of `done` on the sealing thread, after everything queued so far; then the thread ends."""
-        self._jobs.put(done)
-        self._jobs.put(None)
+        """Queue a call of `done` on the sealing thread, after everything queued so far. It is the last one."""
+        self._put(done)
+        self._store.thread.close()
 
     def fail(self, error: VaultError) -> None:
         """Record the first error and tell it, once. Any thread."""
@@ -140,14 +137,15 @@ class Sealer:
             # Whoever listened is in trouble (a closed loop, say); the summary and an erasure must still come.
             _log.exception("recording %s: nobody could be told of: %s", self._recording, error)
 
-    def _run(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            try:
-                job()
-            except VaultError as error:
-                self.fail(error)
-            except Exception as error:
-                # A fault of the program, not of the disk: it must end the recording like any other error.
-                _log.exception("recording %s: the sealing thread met a fault", self._recording)
-                self.fail(VaultError(f"internal fault: {error}", self._recording, "report this with the log"))
-            del job
+    def _put(self, job: Job) -> None:
+        self._store.thread.put(lambda: self._run(job))
+
+    def _run(self, job: Job) -> None:
+        try:
+            job()
+        except VaultError as error:
+            self.fail(error)
+        except Exception as error:
+            # A fault of the program, not of the disk: it must end the recording like any other error.
+            _log.exception("recording %s: the sealing thread met a fault", self._recording)
+            self.fail(VaultError(f"internal fault: {error}", self._recording, "report this with the log"))

@@ -29,6 +29,7 @@ from ivr.vault.errors import NotFound, VaultError, VaultFull, VaultUnwritable, f
 from ivr.vault.sealing import Recipients, load_recipients, new_recording_key
 from ivr.vault.segments import SegmentFact, parse_segment_name, segment_name
 from ivr.vault.spool import Spool
+from ivr.vault.thread import SealingThread
 
 MIN_FREE_BYTES = 256 * 1024 * 1024
 """Below this much free space no recording is started; about 4 hours of one call."""
@@ -71,7 +72,7 @@ class Erasure:
 
 
 class RecordingStore:
-    """The vault's folders. Thread-safe: it keeps no state but paths and public keys, and never a secret."""
+    """The vault's folders. Thread-safe: it keeps no state but paths, public keys and a thread, and never a secret."""
 
     def __init__(
         self,
@@ -97,6 +98,8 @@ class RecordingStore:
         self._recipients = load_recipients(recipients) if isinstance(recipients, Path) else recipients
         self._min_free = min_free_bytes
         self._spool, self._archive = spool, archive
+        self.thread = SealingThread()
+        """Where those who record do their disk work."""
 
     def folder(self, call: str, recording: str) -> Path:
         """Where a recording's segments are. Raises VaultError for anything that is not a pair of UUIDs."""
@@ -111,7 +114,7 @@ class RecordingStore:
             raise VaultError(f"{recording!r} is not an id", todo="expected a UUID in lower case")
         return self.keystore / f"{recording}.age"
 
-    # Writing: called on a recording's own thread, in this order: create, add…, (drop…).
+    # Writing: called on the sealing thread, for each recording in this order: create, add…, (drop…).
 
     def check_free(self) -> None:
         """Raises VaultFull when less than the configured minimum is free in either folder."""

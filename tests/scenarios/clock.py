@@ -9,41 +9,39 @@ import asyncio
 import selectors
 import threading
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
-from ivr.vault import writer
-from ivr.vault.sealer import Sealer
+from ivr.vault.thread import SealingThread
 
 
 class Stuck(Exception):
     """Something waits and nothing will ever end the wait."""
 
 
-class WatchedSealer(Sealer):
-    """The vault's thread, which this clock waits for."""
-
-    live: ClassVar[set["WatchedSealer"]] = set()
-
-    def __init__(self, *args: Any) -> None:
-        WatchedSealer.live.add(self)
-        super().__init__(*args)
-
-    @classmethod
-    def catch_up(cls) -> None:
-        """Everything that was queued has been done."""
-        for sealer in list(cls.live):
-            if not sealer._thread.is_alive():
-                cls.live.discard(sealer)
-                continue
-            done = threading.Event()
-            sealer._jobs.put(done.set)
-            while sealer._thread.is_alive() and not done.wait(0.01):
-                pass
+_THREADS: set[SealingThread] = set()
+_open = SealingThread.open
 
 
 def watch_sealers(monkeypatch: Any) -> None:
-    """From here on the clock knows of every sealing thread."""
-    monkeypatch.setattr(writer, "Sealer", WatchedSealer)
+    """From here on the clock knows of every thread of a vault, and waits for it."""
+
+    def opened(thread: SealingThread) -> None:
+        _open(thread)
+        _THREADS.add(thread)
+
+    monkeypatch.setattr(SealingThread, "open", opened)
+
+
+def _catch_up() -> None:
+    """Everything that was queued has been done."""
+    for thread in list(_THREADS):
+        if thread._users:
+            done = threading.Event()
+            thread.put(done.set)
+            done.wait()
+        else:
+            thread._thread.join()
+            _THREADS.discard(thread)
 
 
 class _JumpingSelector(selectors.DefaultSelector):
@@ -52,7 +50,7 @@ class _JumpingSelector(selectors.DefaultSelector):
     jump: Callable[[float | None], None]
 
     def select(self, timeout: float | None = None) -> Any:
-        WatchedSealer.catch_up()  # at every turn, so that threads finish in the same order every time
+        _catch_up()  # at every turn, so that threads finish in the same order every time
         found = super().select(0)
         if not found and timeout != 0:
             self.jump(timeout)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from pyrage import x25519
 
-from ivr.calls.recorder import DRAIN_S
+from ivr.calls.drains import DRAIN_S
 from ivr.ledger.ids import uuid7
 from ivr.ledger.permit import PermitError, VerifiedPermit, verify_permit
 from ivr.vault.errors import VaultClosed, VaultError, VaultExists, VaultFull, VaultTooSlow, VaultUnwritable
