@@ -31,8 +31,8 @@ def command(config: Path, wait: float) -> None:
     status = asked("restart", config, {"op": "status"})["status"]
     before = status["generation"]
     asked("restart", config, {"op": "restart"})
-    _look_at_settings(config, status.get("settings", {}))
-    _look_at_edge(config)
+    if not _look_at_settings(config, status.get("settings", {})):
+        _look_at_edge(config)  # whose places are the pool's
     deadline = time.monotonic() + wait
     while wait:
         status = asked("restart", config, {"op": "status"})["status"]
@@ -50,16 +50,17 @@ def command(config: Path, wait: float) -> None:
         time.sleep(LOOK_S)
 
 
-def _look_at_settings(config: Path, running: Fixed) -> None:
-    """A manager of an earlier release tells none, and none are compared."""
+def _look_at_settings(config: Path, running: Fixed) -> bool:
+    """Whether places differ. A manager of an earlier release tells nothing of its settings, and none are compared."""
     try:
         now = fixed(Settings.load(config))
     except FileError:
-        return  # the restart itself says what is wrong with it
+        return False  # the restart itself says what is wrong with it
     left = differing(running, now)
     what = "refused, nothing changes" if moved(running, now) else "the manager goes on with what it was started with"
     if left:
         click.echo(f"ivr restart: {what}: {', '.join(left)}; to change it: {HOW}", err=True)
+    return any(name.startswith(("pool.max ", "pool.sip_port ")) for name in left)
 
 
 def _look_at_edge(config: Path) -> None:

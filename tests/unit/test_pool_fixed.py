@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from ivr.cli import main, restart
+from ivr.node.initialise import initialise
 from ivr.node.pool.fixed import differing, fixed, moved
 from ivr.node.settings import Settings
 from ivr.node.settings.pool import Pool
@@ -72,7 +73,21 @@ def test_the_command_names_them_and_how_to_change_them(tmp_path: Path, monkeypat
     done = said(monkeypatch, tmp_path, {"settings": running})
     assert (done.exit_code, done.stdout) == (0, "")
     assert "goes on with what it was started with: pool.max (4 runs, server.yaml says 6)" in done.stderr
-    assert "systemctl restart ivr-pool.service" in done.stderr
+    assert "systemctl restart ivr-edge.service ivr-pool.service" in done.stderr
     of(tmp_path, "pool: 3\n")
     assert "refused, nothing changes: pool.max" in said(monkeypatch, tmp_path, {"settings": running}).stderr
     assert said(monkeypatch, tmp_path, {}).stderr == ""  # a manager of an earlier release
+
+
+def test_an_edge_that_differs_by_the_pools_places_is_not_said_to_differ_by_trunks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "server"
+    initialise(folder, "example.org/log")
+    monkeypatch.setattr(restart, "stale", lambda _plan: True)
+    running = of(folder, FOUR)
+    assert "agents or trunks" in said(monkeypatch, folder, {"settings": running}).stderr
+    of(folder, "pool: 6\n")
+    other = said(monkeypatch, folder, {"settings": running}).stderr
+    assert "pool.max" in other
+    assert "agents or trunks" not in other

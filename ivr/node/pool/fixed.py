@@ -19,7 +19,8 @@ _ALONE = ("sip.address", "sip.port", "media.port_range")
 _PLACES = frozenset({"pool.control", "pool.sip_port", "media.port", *_ALONE})
 """Where workers are: with others, new workers would be where neither manager nor edge looks for them."""
 
-HOW = "stop and start the server, or `systemctl restart ivr-pool.service`: that drains all workers first"
+HOW = "stop and start the server, or `systemctl restart ivr-edge.service ivr-pool.service`: workers drain first"
+"""The edge too: it reads the list of places at its start."""
 
 
 def fixed(settings: Settings) -> dict[str, str]:
