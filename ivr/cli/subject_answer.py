@@ -99,7 +99,7 @@ def _nobody(log: LogReader, request: Request) -> RightsError:
         what = f"the number of request {request.id} cannot be read here"
         needs = "that takes the node's data/subjects and keys/pseudonym.key"
         return RightsError(
-            f"{what}: {needs}; an erasure that was cut short is finished by ivr erase --number. Nothing was done"
+            f"{what}: {needs}; an erasure that was cut short is finished by ivr subject erase. Nothing was done"
         )
     return AlreadyDone(f"request {request.id} names nobody any more: its number was erased")
 
@@ -125,7 +125,10 @@ def _receipt(source: LogSource, seq: int) -> str | None:
 @by_person
 @json_option
 def erase_command(request_id: str, all_nodes: bool, identity: Path, reason: str, folder: Path, as_json: bool) -> None:
-    """Erase what a request is about, and print a receipt. For officers. The request stays open until it is closed."""
+    """Erase what a request is about, and print a receipt. For officers. The request stays open until it is closed.
+
+    One that was interrupted is finished by the same command.
+    """
 
     def erased(settings: Settings) -> Receipt:
         who = known(settings, identity)
@@ -138,9 +141,12 @@ def erase_command(request_id: str, all_nodes: bool, identity: Path, reason: str,
             request = find_request(view, request_id)
             if request.subject is not None:
                 matches = search(tool, who, number=request.subject, reference=None)
-                target = of_subject(view, request.subject, matches)
+                target = of_subject(view, request.subject, matches, request.opened.seq)
             elif request.calls:
                 target = of_calls(log, view, request.calls, "call")
+            elif matches := tool.find("request", str(request.opened.seq)):
+                # Its number is not to be read here, or no more: an erasure was cut short. The ledger knows whose it is.
+                target = of_subject(view, request.opened.seq, matches, request.opened.seq)
             else:
                 raise _nobody(log, request)
             return erase(log, store, tool, who, target, why=reason, now=datetime.now(UTC), request=request.id)

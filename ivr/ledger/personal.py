@@ -12,7 +12,7 @@ from threading import Lock
 from typing import Any
 
 from ivr.ledger import canonical
-from ivr.ledger.event import MAX_DATA, Disclosure, EventError, peek
+from ivr.ledger.event import MAX_DATA, Disclosure, EventError, parse_disclosure, peek
 from ivr.ledger.pseudonym import named, reference_pseudonym, spellings, tag
 from ivr.ledger.sealed import SubjectSecrets, slot_of
 from ivr.ledger.store import DisclosureRow, PersonalRow, PseudonymRow, Store
@@ -35,10 +35,11 @@ class PersonalSettings:
 
 @dataclass(frozen=True, slots=True)
 class Erasing:
-    """What an event erases when it is written. `subject`: this person's pseudonym too; `rule`: only what is due."""
+    """What an event erases when it is written. `rule`: only what is due. `subject`: this person's pseudonyms too, by
+    their number or by the place of a request that names them."""
 
     fields: tuple[Field, ...]
-    subject: str | None = None
+    subject: str | int | None = None
     rule: str | None = None
 
 
@@ -133,7 +134,7 @@ class PersonalData:
             raise EventError(f"data of {size} bytes after the erasure; one event holds {MAX_DATA}, so split it")
         with self._lock:
             if erasing.subject is not None and not held_calls:
-                persons = self._tags(erasing.subject)
+                persons = self._persons(erasing.subject)
                 if self._secrets is not None:
                     self._secrets.condemn(persons)
             destroyed = self._secrets.destroy([row.text for row in gone]) if self._secrets else 0
@@ -154,6 +155,12 @@ class PersonalData:
         """Every event that names this number, however it was written."""
         with self._lock:
             hashes = self._under(self._tags(number))
+        return self._matches(hashes)
+
+    def find_subject(self, seq: int) -> list[Match]:
+        """Every event that names whom this request names, also when an erasure that was cut short took the number."""
+        with self._lock:
+            hashes = self._under(self._persons(seq))
         return self._matches(hashes)
 
     def find_reference(self, digits: str) -> list[Match]:
@@ -182,6 +189,18 @@ class PersonalData:
 
     def _tags(self, number: str) -> list[bytes]:
         return [tag(form, self._key) for form in spellings(number, self._settings.region)]
+
+    def _persons(self, subject: str | int) -> list[bytes]:
+        """The tags of a number, or of the number that this request names."""
+        if isinstance(subject, str):
+            return self._tags(subject)
+        for row in self._store.personal([(subject, "subject")]):
+            text = row.text if self._secrets is None else self._secrets.open(row.text)
+            if text is not None:
+                return self._tags(str(parse_disclosure(text).value))
+        # Its secret is gone and its row is not: the ledger died between them. Its pseudonym still leads to the person.
+        hashes = self._store.pseudonyms(subject, "subject")
+        return [] if self._secrets is None else self._secrets.under(hashes)
 
     def _under(self, tags: Sequence[bytes]) -> list[str]:
         """Every pseudonym that the database may have of these; with the lock."""

@@ -4,8 +4,8 @@
 worker → ledger   {"op":"hello","v":1,"worker":NAME,"role":"worker"|"tool","live":[CALL,…]}
                   {"op":"append","n":N,"id":UUID,"type":…,"call":…,"data":{…},"personal":{…},"again":BOOL}
 tool → ledger     the same, with "auth":{"who":NAME,"sig":…} where a person must sign (people.py), and
-                  {"op":"find","n":N,"id":UUID,"by":"number"|"reference","value":…,"auth":…}
-                  {"op":"erase","n":N,…as append…,"fields":[[SEQ,NAME|null],…],"subject":NUMBER|null,"auth":…}
+                  {"op":"find","n":N,"id":UUID,"by":"number"|"reference"|"request","value":…,"auth":…}
+                  {"op":"erase","n":N,…as append…,"fields":[[SEQ,NAME|null],…],"subject":NUMBER|SEQ|null,"auth":…}
                   {"op":"stats"}: what the ledger counted, and how it is doing (stats.py); answered at once
                   {"op":"ping"}: are you there, and does the disk take what it was given? Only after a welcome with
                   "pings":true: a ledger of an earlier release does not know it

@@ -179,6 +179,11 @@ class SubjectSecrets:
             raise LedgerFatal(f"{self._subjects.path}: slot {slot} was changed by somebody else")
         return hmac.new(content[SECRET_BYTES:], b"pseudonym", sha256).hexdigest()
 
+    def under(self, pseudonyms: Iterable[str]) -> list[bytes]:
+        """The tags of those who have one of these pseudonyms. Looks at everybody."""
+        wanted = frozenset(pseudonyms)
+        return [tag for tag in self._tags if wanted and {tag.hex(), self.subject(tag, make=False)} & wanted]
+
     def condemn(self, tags: Iterable[bytes]) -> None:
         """Note, durably, that these persons' secrets are to go once the database no longer has their pseudonyms."""
         with _fatal(self._subjects.path):

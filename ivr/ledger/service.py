@@ -14,6 +14,7 @@ from time import monotonic
 from typing import Any
 
 from ivr.ledger.calllines import CallLines
+from ivr.ledger.canonical import MAX_INT
 from ivr.ledger.clock import ClockWatch
 from ivr.ledger.connection import Connection
 from ivr.ledger.database import Database
@@ -228,8 +229,13 @@ class LedgerService:
 
     async def _searched(self, connection: Connection, message: dict[str, Any]) -> list[Match]:
         by, value = message.get("by"), message.get("value")
-        if by not in ("number", "reference") or not isinstance(value, str):
-            raise LedgerRefused(INVALID, "find by number or reference, and a value as text")
+        if by not in ("number", "reference", "request") or not isinstance(value, str):
+            raise LedgerRefused(INVALID, "find by number, reference or request, and a value as text")
+        if by == "request":
+            self._may(connection, "subject.find", message)
+            if not value.isascii() or not value.isdigit() or int(value) > MAX_INT:
+                raise LedgerRefused(INVALID, "a request is found by its place in the log")
+            return await asyncio.to_thread(self._log.personal.find_subject, int(value))
         if by == "number":
             self._may(connection, "subject.find", message)
             return await asyncio.to_thread(self._log.personal.find_number, value)

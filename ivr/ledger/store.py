@@ -211,6 +211,11 @@ class Store:
         """The events indexed under these pseudonyms, in order."""
         return self._named(PSEUDONYMS.c.hmac.in_(hashes))
 
+    def pseudonyms(self, seq: int, name: str) -> list[str]:
+        """Those under which this field of this event is found."""
+        query = select(PSEUDONYMS.c.hmac).where(PSEUDONYMS.c.seq == seq, PSEUDONYMS.c.name == name)
+        return [row.hmac for row in self._read(query)]
+
     def sharing_pseudonym(self, seqs: Sequence[int]) -> list[NamedRow]:
         """The events that name somebody whom one of the events `seqs` names, those themselves among them."""
         return self._named(PSEUDONYMS.c.hmac.in_(select(PSEUDONYMS.c.hmac).where(PSEUDONYMS.c.seq.in_(seqs))))

@@ -84,7 +84,7 @@ class LedgerTool:
         *,
         data: Mapping[str, Json],
         personal: Mapping[str, Json] | None = None,
-        subject: str | None = None,
+        subject: str | int | None = None,
     ) -> Ack:
         """An event that erases personal fields; both are durable when this returns. The event says what went."""
         message = _event("erase", type, None, data, personal)
@@ -92,7 +92,10 @@ class LedgerTool:
         return self._ack(self._ask(message))
 
     def find(self, by: str, value: str) -> list[Match]:
-        """The events that a `number` or a `reference` names. Raises LedgerRefused, LedgerUnavailable."""
+        """The events that a `number`, a `reference` or a `request` (its place) names.
+
+        Raises LedgerRefused, LedgerUnavailable.
+        """
         answer = self._ask({"op": "find", "id": uuid7(), "by": by, "value": value})
         found = list(answer["events"])
         while answer.get("more"):

@@ -95,8 +95,8 @@ def erasing_of(message: Mapping[str, Any], entry: Entry) -> Entry:
     fields, subject = message.get("fields"), message.get("subject")
     if not isinstance(fields, list) or len(fields) > MAX_FIELDS or not all(map(_is_field, fields)):
         raise LedgerRefused(INVALID, f"{entry.type}: fields is a list of at most {MAX_FIELDS} [event, name or null]")
-    if subject is not None and not _is_text(subject):
-        raise LedgerRefused(INVALID, f"{entry.type}: subject is a number, or null")
+    if subject is not None and type(subject) is not int and not _is_text(subject):
+        raise LedgerRefused(INVALID, f"{entry.type}: subject is a number, the place of a request, or null")
     rule = None if entry.type == "subject.erased" else str(entry.data.get("rule"))
     return replace(entry, erases=Erasing(tuple((f[0], f[1]) for f in fields), subject if rule is None else None, rule))
 

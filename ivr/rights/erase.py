@@ -32,12 +32,12 @@ _FIELDS_AT_ONCE, _NAMES_AT_ONCE = 400, 250
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What is to go. `subject` is the number that is to be forgotten as well."""
+    """What is to go. `subject`: who is to be forgotten as well, by number or by the place of a request of theirs."""
 
     scope: str
     fields: tuple[Field, ...]
     recordings: tuple[Recording, ...]
-    subject: str | None = None
+    subject: str | int | None = None
     calls: tuple[str, ...] = ()
 
 
@@ -87,17 +87,20 @@ def of_calls(log: LogReader, view: View, names: Sequence[str], scope: str) -> Ta
     return Target(scope, tuple(fields), tuple(recordings), calls=tuple(names))
 
 
-def of_subject(view: View, number: str, matches: Iterable[Match]) -> Target:
-    """Everything that names this number. Of calls they made: all of it, and the recordings; elsewhere: their name."""
+def of_subject(view: View, subject: str | int, matches: Iterable[Match], request: int | None = None) -> Target:
+    """Everything that names this number. Of calls they made: all of it, and the recordings; elsewhere: their name.
+
+    The request that it is done for (its place) comes last: an erasure that is cut short is finished by it.
+    """
     fields: list[Field] = []
     calls: list[str] = []
-    for match in matches:
+    for match in sorted(matches, key=lambda one: one.seq == request):
         own = match.name == "caller" and match.call is not None
         fields.append((match.seq, None if own else match.name))
         if own and match.call is not None:
             calls.append(match.call)
     recordings = [one for name in calls if name in view.calls for one in view.calls[name].recordings]
-    return Target("subject", tuple(fields), tuple(recordings), number, tuple(calls))
+    return Target("subject", tuple(fields), tuple(recordings), subject, tuple(calls))
 
 
 def erase(
@@ -127,7 +130,7 @@ def erase(
             store.erase(one.call, one.id)
     receipt.held = sorted({name for name in target.calls if name in view.covered})
     names = zip_longest(_parts(receipt.held, _NAMES_AT_ONCE), _parts(receipt.recordings, _NAMES_AT_ONCE), fillvalue=())
-    parts = list(zip_longest(_parts(target.fields, _FIELDS_AT_ONCE), names, fillvalue=())) or [((), ())]
+    parts = _ended_alike(_parts(target.fields, _FIELDS_AT_ONCE), list(names))
     for number, (part, named) in enumerate(parts, 1):
         held, recordings = named or ((), ())
         data: dict[str, Json] = {"scope": target.scope, "events": [], "fields": 0, "secrets": 0, "why": why}
@@ -147,6 +150,12 @@ def erase(
 
 def _parts(values: Sequence[T], size: int) -> list[Sequence[T]]:
     return [values[at : at + size] for at in range(0, len(values), size)]
+
+
+def _ended_alike(fields: list[Sequence[Field]], names: list[Any]) -> list[tuple[Sequence[Field], Any]]:
+    """Both in step, the last fields in the last part: they go with the person's pseudonym or not at all."""
+    size = max(len(fields), len(names), 1)
+    return list(zip([()] * (size - len(fields)) + fields, names + [()] * (size - len(names)), strict=True))
 
 
 def _must_be_over(view: View, target: Target) -> None:
