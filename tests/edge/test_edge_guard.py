@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -245,6 +246,22 @@ def test_no_line_of_kamailios_own_shows_a_call_id_or_a_uri(edge: EdgeServer, sta
     known_is_answered(edge)
     for private in ("personal", dialog.call, bad.call):
         assert private not in edge.log, [line for line in edge.log.splitlines() if private in line][:3]
+
+
+@pytest.mark.parametrize("level", ["info", "error"])
+def test_errors_are_told_and_nothing_that_they_quote(tmp_path: Path, level: str) -> None:
+    trunk = {"name": "here", "sources": ["127.0.0.1"]}
+    with EdgeServer(tmp_path, settings={"edge": {"trunks": [trunk]}, "log": {"level": level}}) as edge:
+        with Ua(edge.public) as caller:
+            for n in range(50):
+                caller.send(f"INVITE sip:personal@x SIP/2.0\r\nVia: personal;;;{n}\r\nFrom: <<personal\r\n\r\n")
+            known_is_answered(edge)
+        edge.wait_log("ERROR Kamailio: core parse_via")
+    lines = edge.log.splitlines()
+    assert "personal" not in edge.log
+    assert "event=quiet" not in edge.log
+    assert ("event=started" in edge.log) is (level == "info")
+    assert len(lines) == len({line.partition(" edge ")[2] for line in lines}) < 30  # each once
 
 
 def test_it_still_says_what_is_in_its_way_when_it_starts(edge: EdgeServer) -> None:

@@ -66,12 +66,15 @@ class Lines:
         if told is None:
             yield from self._plain(text)
         elif told["module"] == "xlog" and told["message"].startswith("event="):
-            self._started = self._started or told["message"].startswith("event=started")
+            if told["message"].startswith("event=quiet"):
+                self._started = True
+                return
             yield self._line(told["level"], told["message"].strip(), "edge")
-        elif self.whole or told["idx"] == 0 or not self._started:
+        elif self.whole or told["idx"] == 0:
             # Its main process reads no messages: what it says is of files and sockets, and is told whole.
             yield self._line(told["level"], _flat(told["message"]), f"kamailio.{told['module']}")
         else:
+            self._started = True
             message = _known(told)
             yield from self._seldom(message, told["level"], f"kamailio.{told['module']}")
             if message.endswith(")") and (head := _HEAD.match(raw)):

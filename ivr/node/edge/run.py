@@ -131,6 +131,8 @@ def _scribe(plan: EdgePlan, user: pwd.struct_passwd | None) -> int:
         try:
             if os.fork() == 0:
                 quiet = {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"}
+                for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                    signal.signal(number, signal.SIG_IGN)  # here, and so from its first moment
                 os.dup2(source, 0)
                 os.dup2(2, 1)
                 os.closerange(3, 256)

@@ -3,13 +3,12 @@
 
 Kamailio writes into a pipe and would stand when that is full. So one thread reads for ever and another writes; between
 them is room for some thousand lines. More are left out, and how many is said. It ends when the last process of
-Kamailio's has closed the pipe, and by no signal: the last lines are those that matter. A program of its own
+Kamailio's has closed the pipe, and by no signal that asks: the last lines are those that matter. A program of its own
 that imports little, for it is there as long as the edge: 8 MB instead of 40.
 """
 
 import ctypes
 import os
-import signal
 import sys
 import threading
 from collections import deque
@@ -93,8 +92,6 @@ def copy(source: int, writer: Writer, lines: Lines) -> None:
 def main(arguments: list[str]) -> None:
     """FORM (text or json), what of it is told (known or whole), whether it is masked, and whom to become (or -1 -1)."""
     form, what, personal, uid, gid = arguments
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
     if int(uid) >= 0:
         os.setgroups([])
         os.setgid(int(gid))
