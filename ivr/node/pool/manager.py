@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The pool manager: has the nursery fork workers, replaces the dead, kills the hung, grows, shrinks, recycles, drains.
 
-A worker that dies is noticed by the end of its channel, which the kernel tells within its exit. All decisions are made
-in `_balance`, from what is; it runs after every change and at every tick.
+A worker that dies is noticed by the end of its channel, which the kernel tells within its exit. How many
+there are is decided in `Balance`, from what is, after every change and at every tick.
 """
 
 import asyncio
@@ -12,16 +12,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ivr.node.pool.balance import Balance
 from ivr.node.pool.crashes import Crashes
 from ivr.node.pool.edges import Edge, EdgeKeeper, Wanted
 from ivr.node.pool.fixed import fixed
+from ivr.node.pool.leftover import Leftover
 from ivr.node.pool.nurseries import Nursery, NurseryFailed
 from ivr.node.pool.orders import Orders
 from ivr.node.pool.pooled import Pooled, State, kill_process
-from ivr.node.pool.recycling import Recycling
 from ivr.node.pool.rolling import Roll
-from ivr.node.pool.sizing import Sizer
-from ivr.node.pool.slots import Slot, SlotLock, slots
+from ivr.node.pool.slots import Slot, slots
 from ivr.node.pool.vigil import Vigil
 from ivr.node.settings import Settings
 
@@ -45,7 +45,6 @@ class Manager:
     """One for each server's folder. Create on the loop, `start`, `stop`."""
 
     def __init__(self, settings: Settings, edge: Edge, on_ready: Callable[[], None]) -> None:
-        pool = settings.pool
         self._settings = settings
         self._loop = asyncio.get_running_loop()
         self._on_ready: Callable[[], None] | None = on_ready
@@ -61,15 +60,13 @@ class Manager:
         self.on_gone: Callable[[int, Mapping[str, Any]], None] = lambda _pid, _stats: None
         """Told of each worker that ended, with its last statistics."""
         self.counts = {"started": 0, "ready": 0, "died": 0, "hung": 0, "recycled": 0, "shrunk": 0}
-        self._leftover: set[int] = set()
-        self._crashes = Crashes()
-        self._sizer = Sizer(settings.limits.calls, pool.min_spare, pool.max, pool.idle_time.seconds)
-        self._recycling = Recycling(pool.recycle_calls, pool.recycle_growth * 1_000_000)
+        self.leftover = Leftover(self.locks, self.edge)
+        self.crashes = Crashes()
+        self.balance = Balance(self, settings)
         self._vigil = Vigil(self._loop.time(), TICK_S)
         self._ended: dict[int, str] = {}
         self._nursery_failures = 0
         self._timer: asyncio.TimerHandle | None = None
-        self._soon: asyncio.Handle | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._empty = asyncio.Event()
         self.roll = Roll(self)
@@ -80,21 +77,13 @@ class Manager:
         """Loads the nursery and starts the first workers. Raises NurseryFailed."""
         self.locks.mkdir(parents=True, exist_ok=True)
         for slot in self.slots:
-            if not self._see_leftover(slot) and self._settings.pool.edge:
+            if not self.leftover.see(slot) and self._settings.pool.edge:
                 self.edge.want(slot.name, Wanted.OUT)
         if self._settings.pool.edge:
             self.spawn(self.edge.watch())
         self.nursery = await self.new_nursery()
         self._vigil = Vigil(self._loop.time(), TICK_S)
         self._tick()
-
-    def _see_leftover(self, slot: Slot) -> bool:
-        if SlotLock(self.locks, slot.name).is_free():
-            return False
-        log.warning("%s still belongs to a worker without a manager: left to finish its calls", slot.name)
-        self._leftover.add(slot.number)
-        self.edge.want(slot.name, Wanted.DRAIN)
-        return True
 
     @property
     def locks(self) -> Path:
@@ -176,7 +165,7 @@ class Manager:
             self.nursery = None
         for worker in self.unborn(nursery):
             self._forget(worker)
-            self._see_leftover(worker.slot)  # there may be a process all the same: it drains by itself
+            self.leftover.see(worker.slot)  # there may be a process all the same: it drains by itself
         if current and not self.stopping:
             log.error("the nursery (pid %d) %s; its workers go on, and a new one is started", nursery.pid, how)
             self._ended.clear()
@@ -193,7 +182,7 @@ class Manager:
                 log.error("no nursery: %s", error)
                 continue
             self._take_nursery(nursery)
-        self.balance_soon()
+        self.balance.soon()
 
     def _take_nursery(self, nursery: Nursery) -> None:
         if self.nursery is None:
@@ -221,7 +210,7 @@ class Manager:
         """A call of it came or went, or it said that it takes no new ones, or again does."""
         self._let_go(worker)
         self.orders.look()
-        self.balance_soon()
+        self.balance.soon()
 
     def _let_go(self, worker: Pooled) -> None:
         """One that leaves ends with its last call, by its own word: a call may have come to it before our word did."""
@@ -235,13 +224,13 @@ class Manager:
         log.info("%s (pid %d) %s, %.0f ms after it was asked for", worker.name, worker.pid, what, took)
         self.counts["ready"] += 1
         self._nursery_failures = 0
-        self._crashes.started()
+        self.crashes.started()
         if self.orders.draining or self.stopping or worker.slot.number in self.orders.held:
             worker.drain("drain")
         if worker.state is State.READY:
             self.edge.want(worker.name, Wanted.IN)
         self.say_ready()
-        self.balance_soon()
+        self.balance.soon()
 
     def say_ready(self) -> None:
         """Once: to whoever started the manager."""
@@ -271,13 +260,13 @@ class Manager:
             lost = f"calls lost: {len(worker.calls)}"
             log.error("%s (pid %d) died: %s", worker.name, worker.pid, worker.blamed or lost)
             now = self._loop.time()
-            pause = self._crashes.died(worker.slot.number, now, now - worker.started, worker.ready_at is not None)
+            pause = self.crashes.died(worker.slot.number, now, now - worker.started, worker.ready_at is not None)
             if pause:
                 log.error("%s is started again in %.1f s: it has died again and again", worker.name, pause)
-                self._loop.call_later(pause, self.balance_soon)
+                self._loop.call_later(pause, self.balance.soon)
         if not worker.pid and worker.blamed:  # otherwise the nursery's word on its process is under way
             self._forget(worker)
-        self.balance_soon()
+        self.balance.soon()
 
     def _process_ended(self, worker: Pooled) -> None:
         """Its process handle says so; the channel may not have been read to its end yet."""
@@ -294,7 +283,7 @@ class Manager:
             del self.workers[worker.slot.number]
         self.orders.look()
         self._see_empty()
-        self.balance_soon()
+        self.balance.soon()
 
     # -- every tick ----------------------------------------------------------------------------------------------
 
@@ -305,13 +294,10 @@ class Manager:
         for worker in list(self.workers.values()):
             self.watch(worker, now)
             self._let_go(worker)
-        for number in list(self._leftover):
-            if SlotLock(self.locks, f"w{number}").is_free():
-                self._leftover.discard(number)
-                self.edge.want(f"w{number}", Wanted.OUT)
+        self.leftover.look_again()
         if self.nursery is not None:
             self.nursery.reap()
-        self._balance()
+        self.balance.decide()
 
     def watch(self, worker: Pooled, now: float) -> None:
         """Kills it when it is silent, not ready, or not ended for too long. At every tick; `now` is the loop's time."""
@@ -343,53 +329,6 @@ class Manager:
         ends = worker.state is State.GONE or (worker.state is State.STOPPING and not worker.calls)
         return silent if silent > patience and not ends else 0.0
 
-    # -- how many ------------------------------------------------------------------------------------------------
-
-    def balance_soon(self) -> None:
-        """After a change, once for all changes of this turn of the loop."""
-        if self._soon is None:
-            self._soon = self._loop.call_soon(self._balance_now)
-
-    def _balance_now(self) -> None:
-        self._soon = None
-        self._balance()
-
-    def free_slots(self) -> list[Slot]:
-        """Slots in which a worker may be started now."""
-        now = self._loop.time()
-        taken = self.workers.keys() | self.orders.held | self._leftover
-        return [s for s in self.slots if s.number not in taken and self._crashes.may_start(s.number, now)]
-
-    def _balance(self) -> None:
-        if self.stopping or self.orders.draining:
-            return
-        serving = [w for w in self.workers.values() if w.serves and w.leaving is None]
-        missing = self._sizer.step(self._loop.time(), len(serving), sum(len(w.calls) for w in serving))
-        starting = sum(w.state is State.STARTING for w in serving)
-        for slot in self.free_slots()[: min(max(0, missing), self._sizer.at_once - starting)]:
-            if self.start_worker(slot) is None:
-                break
-        if missing < 0 and not self.roll.active:
-            for worker in sorted(serving, key=lambda w: (len(w.calls), -w.slot.number))[:-missing]:
-                self.counts["shrunk"] += 1
-                log.info("%s is not needed any more", worker.name)
-                self.leave(worker, "shrink")
-        if not missing:
-            self._recycle(serving)
-        if not self.workers and len(self._leftover | self.orders.held) == len(self.slots):
-            self.say_ready()
-
-    def _recycle(self, serving: list[Pooled]) -> None:
-        """One at a time, so that the others carry on."""
-        if self.roll.active or any(w.leaving == "recycle" for w in self.workers.values()):
-            return
-        for worker in serving:
-            if worker.state is State.READY and (why := self._recycling.due(worker.age)):
-                self.counts["recycled"] += 1
-                log.info("%s is replaced: %s", worker.name, why)
-                self.leave(worker, "recycle")
-                return
-
     # -- how it stands -------------------------------------------------------------------------------------------
 
     @property
@@ -420,7 +359,7 @@ class Manager:
             "settings": self.fixed,
             "calls_per_worker": self._settings.limits.calls,
             "held": sorted(f"w{number}" for number in self.orders.held),
-            "leftover": sorted(f"w{number}" for number in self._leftover),
+            "leftover": sorted(f"w{number}" for number in self.leftover.numbers),
             "counts": dict(self.counts),
             "workers": [worker.status(now) for _, worker in sorted(self.workers.items())],
         }

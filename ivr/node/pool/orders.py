@@ -60,7 +60,7 @@ class Orders:
                 worker.undrain()
                 if worker.state is State.READY and worker.leaving is None:
                     self._manager.edge.want(worker.name, Wanted.IN)
-        self._manager.balance_soon()
+        self._manager.balance.soon()
         return [worker.name for worker in self._named(numbers)]
 
     def look(self) -> None:

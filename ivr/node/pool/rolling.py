@@ -125,7 +125,7 @@ class Roll:
     async def _before(self, worker: Pooled) -> None:
         """Where a slot is free, the new worker is ready before the old one takes no more calls."""
         manager = self._manager
-        free = manager.free_slots()
+        free = manager.balance.free_slots()
         if not free or not worker.serves or manager.orders.draining:
             return
         new = manager.start_worker(free[0])
