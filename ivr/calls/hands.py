@@ -141,6 +141,7 @@ class CallHands:
                 lambda reason: session.driver.tell(i.RecorderFailed(number, reason)),
                 lambda sealed: self._sealed(number, verified.recording, sealed),
                 services.drains,
+                services.endpoint.ticks,
             )
         except (PermitError, NoteError, RecorderError, VaultError) as error:
             log.error("call %s: no recorder: %s", session.call, error)

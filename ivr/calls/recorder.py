@@ -25,7 +25,7 @@ FLUSH_S = 0.5
 """How long a closed recorder's last buffer is waited for; it takes one tick of the clock, 20 ms."""
 
 STEADY_S = 0.003
-"""Between two readings of the offset: a tick writes both ports within microseconds, so equal readings are exact."""
+"""Until ports are read again that were read while a tick was under way, or before both had a sample."""
 
 REPORT_AFTER, HELD_BACK = 100, 10
 """Segments are named in the log once so many are closed; the newest few wait, a withdrawal may still reach them."""
@@ -43,8 +43,13 @@ class CallRecorder:
         on_error: Callable[[str], None],
         on_sealed: Callable[[Sequence[SegmentFact]], None],
         drains: Drains,
+        ticks: Callable[[], int],
     ) -> None:
-        """Raises RecorderError or VaultError; then nothing is recorded. `on_error` is called on the loop, once."""
+        """Raises RecorderError or VaultError; then nothing is recorded. `on_error` is called on the loop, once.
+
+        `ticks`: Endpoint.ticks.
+        """
+        self._ticks = ticks
         self._loop = asyncio.get_running_loop()
         self._now_ms = now_ms
         self._on_error = on_error
@@ -65,7 +70,6 @@ class CallRecorder:
         self._pause_at: int | None = None
         self._paused = False
         self._closed = False
-        self._lag = 0
         self.reported = 0
         """Segments that `on_sealed` was told of; the summary's others are new."""
         self.recipient = ""
@@ -89,17 +93,19 @@ class CallRecorder:
     async def _align(self) -> None:
         """Waits for both recorders to run, then drops what one has more than the other."""
         left, right = self._parties
-        before: int | None = None
         while True:
             if self._closed:
                 raise RecorderError("stopped before the first sample")
-            if left.position() and right.position():
-                offset = left.position() - right.position()
-                if offset == before:
-                    break
-                before = offset
+            ticks, at, other = self._ticks(), left.position(), right.position()
+            if at and other and self._still(ticks):
+                break
             await asyncio.sleep(STEADY_S)
+        offset = at - other
         self._channels[0 if offset > 0 else 1].skip(abs(offset))
+
+    def _still(self, ticks: int) -> bool:
+        """Whether no tick was under way since `ticks` was read: each writes one port after the other."""
+        return ticks % 2 == 0 and self._ticks() == ticks
 
     def _vault_error(self, error: VaultError) -> None:
         self._loop.call_soon_threadsafe(self._failed, error)
@@ -124,18 +130,18 @@ class CallRecorder:
             self._failed(error)
 
     def _lags(self) -> bool:
-        """Whether one port seems behind and must be read once more.
+        """Whether a tick was under way, so that both ports must be read once more.
 
-        A port that lost ticks (re-INVITE, hold) is padded, once two readings in a row agree on how many.
+        A port that lost ticks (re-INVITE, hold) is padded.
         """
         left, right = self._channels
+        ticks = self._ticks()
         lag = left.ahead - right.ahead
-        unsure = lag not in (0, self._lag)
-        if lag and not unsure:
+        if not self._still(ticks):
+            return True
+        if lag:
             (right if lag > 0 else left).pad(abs(lag))
-            lag = 0
-        self._lag = lag
-        return unsure
+        return False
 
     def _take(self, upto: int | None = None) -> None:
         """Moves what both have flushed into the writer, at most `upto` samples."""

@@ -236,6 +236,10 @@ class Endpoint:
         self._account = None
         self._ep.libDestroy()
 
+    def ticks(self) -> int:
+        """As MediaClock.ticks: what was read of two ports is of one moment when this was even and is the same after."""
+        return self._media.ticks() if self._media is not None else 0
+
     # -- legs ----------------------------------------------------------------------------------------------------
 
     def _incoming(self, call_id: int, message: str, source: str) -> None:

@@ -34,7 +34,14 @@ struct clock { // _Clock in mediaclock.py
     int64_t tick_ns;
     int64_t late_ns;
     _Atomic int64_t turned_ns;
+    _Atomic int64_t ticks; // odd while one is under way
 };
+
+/* So that a library that was compiled for another version is not used. */
+size_t assent_clock_size(void)
+{
+    return sizeof(struct clock);
+}
 
 static int64_t now_ns(void)
 {
@@ -62,7 +69,10 @@ void assent_tick_on(struct clock *clock)
             if (clock->poll(clock->queue, &no_wait) < clock->full_poll)
                 break;
         frame.size = (size_t)clock->samples * sizeof(int16_t);
+        atomic_fetch_add(&clock->ticks, 1);
+        atomic_thread_fence(memory_order_seq_cst); // what a port is given is never seen before the odd number
         clock->get_frame(clock->bridge, &frame);
+        atomic_fetch_add(&clock->ticks, 1);
         frame.timestamp += (uint64_t)clock->samples;
 
         due += clock->tick_ns;

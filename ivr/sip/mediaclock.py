@@ -77,6 +77,7 @@ class _Clock(ctypes.Structure):
         ("tick_ns", ctypes.c_int64),
         ("late_ns", ctypes.c_int64),
         ("turned_ns", ctypes.c_int64),
+        ("ticks", ctypes.c_int64),
     )
 
 
@@ -133,6 +134,10 @@ class MediaClock:
         self._ticking.clear()
         self._clock.ticking = 0
 
+    def ticks(self) -> int:
+        """Counts twice for each frame of the bridge: odd while one is made, which writes one port after the other."""
+        return int(self._clock.ticks)
+
     def stalled_s(self) -> float:
         """For how long it should have ticked and did not, in seconds."""
         return (time.monotonic_ns() - self._clock.turned_ns) / 1e9 if self._ticking.is_set() else 0.0
@@ -156,8 +161,11 @@ def _loop() -> Callable[[Any], None]:
     if os.environ.get(CHOICE) == "python":
         return _tick_on
     try:
-        compiled: Any = ctypes.CDLL(str(_COMPILED)).assent_tick_on
-    except OSError as error:
+        library = ctypes.CDLL(str(_COMPILED))
+        compiled: Any = library.assent_tick_on
+        if library.assent_clock_size() != ctypes.sizeof(_Clock):
+            raise OSError(f"{_COMPILED} is of another version")
+    except (OSError, AttributeError) as error:
         log.warning("the media clock runs in Python, at more CPU: no C compiler at installation? %s", error)
         return _tick_on
     compiled.restype, compiled.argtypes = None, [ctypes.POINTER(_Clock)]
@@ -179,7 +187,9 @@ def _tick_on(shared: Any) -> None:
             if poll(queue, no_wait) < clock.full_poll:
                 break
         frame.size = samples * 2
+        clock.ticks += 1
         get_frame(bridge, into)
+        clock.ticks += 1
         frame.timestamp += samples
         due += tick_ns
         now = clock.turned_ns = time.monotonic_ns()

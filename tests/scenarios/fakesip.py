@@ -231,6 +231,9 @@ class FakeEndpoint:
     def stop(self) -> None:
         pass
 
+    def ticks(self) -> int:
+        return 0
+
     def incoming(self, behaviour: Behaviour, **invite: object) -> FakeLeg:
         """A caller rings."""
         leg = FakeLeg(self, "caller", behaviour)

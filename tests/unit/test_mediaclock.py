@@ -37,13 +37,19 @@ def run(
     late_ns: int = 200 * MS,
     polled: Callable[[], int] = lambda: 0,
     framed: Callable[[int, _Frame], None] = lambda _number, _frame: None,
+    seen: list[int] | None = None,
 ) -> _Clock:
-    """Runs the loop until so many frames were made; `polled` says how many events a poll worked off."""
+    """Runs the loop until so many frames were made; `polled` says how many events a poll worked off.
+
+    `seen` gets the clock's `ticks` within each frame.
+    """
     made = 0
 
     def get_frame(_bridge: int, frame: Any) -> int:
         nonlocal made
         framed(made, frame.contents)
+        if seen is not None:
+            seen.append(clock.ticks)
         made += 1
         if made == frames:
             clock.ticking = 0
@@ -138,6 +144,26 @@ def test_without_the_compiled_loop_it_runs_in_python_and_says_so(
     with caplog.at_level(logging.WARNING):
         assert _loop() is _tick_on
     assert "compiler" in caplog.text
+
+
+def test_a_library_of_another_version_is_not_used(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Longer(_Clock):
+        _fields_ = (("more", ctypes.c_int64),)
+
+    monkeypatch.delenv(CHOICE, raising=False)
+    monkeypatch.setattr(mediaclock, "_Clock", Longer)
+    with caplog.at_level(logging.WARNING):
+        assert _loop() is _tick_on
+    assert "another version" in caplog.text
+
+
+def test_the_number_of_ticks_is_odd_while_one_is_under_way(loop: Loop) -> None:
+    seen: list[int] = []
+    clock = run(loop, 3, seen=seen)
+    assert seen == [1, 3, 5]
+    assert clock.ticks == 6
 
 
 class _Library:

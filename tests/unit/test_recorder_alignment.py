@@ -24,13 +24,14 @@ Samples = npt.NDArray[np.int16]
 class Party:
     """A recorder whose samples say in which tick they were made."""
 
-    def __init__(self, first: int, lost: Sequence[int] = ()) -> None:
-        self._first, self._lost = first, frozenset(lost)
+    def __init__(self, first: int, lost: Sequence[int] = (), late_s: float = 0.0) -> None:
+        """`late_s`: so long after the other one's a tick reaches this port, as when the media thread is held up."""
+        self._first, self._lost, self._late = first, frozenset(lost), late_s
         self.began = 0.0
         self.taken = 0
 
     def _heard(self) -> list[int]:
-        now = int((asyncio.get_running_loop().time() - self.began) / TICK_S + 1e-6)
+        now = int((asyncio.get_running_loop().time() - self.began - self._late) / TICK_S + 1e-6)
         return [tick for tick in range(self._first, now) if tick not in self._lost]
 
     def position(self) -> int:
@@ -72,7 +73,9 @@ def runner() -> Iterator[asyncio.Runner]:
         yield runner
 
 
-def record(runner: asyncio.Runner, patch: pytest.MonkeyPatch, *parties: Party, seconds: float = 6.3) -> tuple[Any, Any]:
+def record(
+    runner: asyncio.Runner, patch: pytest.MonkeyPatch, *parties: Party, seconds: float = 6.3, held_up_s: float = 0.0
+) -> tuple[Any, Any]:
     """The ticks of both channels, sample by sample, of a recording of these parties."""
     writers: list[Written] = []
     waiting = iter(parties)
@@ -87,10 +90,18 @@ def record(runner: asyncio.Runner, patch: pytest.MonkeyPatch, *parties: Party, s
     async def main() -> None:
         for party in parties:
             party.began = asyncio.get_running_loop().time()
+        began = asyncio.get_running_loop().time()
+
+        def ticks() -> int:
+            whole, into = divmod(asyncio.get_running_loop().time() - began + 1e-9, TICK_S)
+            return 2 * int(whole) + (-1 if into < held_up_s else 0)
+
         permit: Any = SimpleNamespace(recording="r")
         store: Any = None
         leg: Any = None
-        recorder = CallRecorder(permit, store, RATE, lambda: 0, lambda _why: None, lambda _sealed: None, Drains())
+        recorder = CallRecorder(
+            permit, store, RATE, lambda: 0, lambda _why: None, lambda _sealed: None, Drains(), ticks
+        )
         await recorder.start(leg, leg)
         await asyncio.sleep(seconds)
         recorder.stop("over", erase=False)
@@ -122,3 +133,14 @@ def test_ticks_that_one_recorder_lost_are_silence_and_the_rest_is_in_step(
     later = shown > shown.max() // 2
     assert later.sum() > RATE
     assert (gapped[later] == shown[later]).all()
+
+
+@pytest.mark.parametrize("late_s", [0.004, 0.012])
+def test_a_media_thread_that_is_held_up_between_the_ports_moves_nothing(
+    runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch, late_s: float
+) -> None:
+    """Both readings of a pair would agree: they are 3 ms apart."""
+    left, right = record(runner, monkeypatch, Party(1), Party(1, late_s=late_s), held_up_s=late_s + 0.0001)
+    assert len(left) > RATE
+    assert (left == right).all()
+    assert (right != 0).sum() == len(right)
