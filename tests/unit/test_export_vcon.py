@@ -291,4 +291,4 @@ def test_an_unknown_call_is_an_error(tmp_path: Path) -> None:
     server: Played = played("opt-out-silence")
     result = server.ivr("export", "ffffffff", "--format", "vcon")
     assert result.exit_code == 2
-    assert "no call begins with" in result.stderr
+    assert "no call's id begins or ends with" in result.stderr
