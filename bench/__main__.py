@@ -16,6 +16,7 @@ from rich.table import Table
 from bench import capacity, evidence, latency, load, pool, replay_speed, sipp, withdraw
 from bench.figures import Against, Figure, Verdict
 from bench.machine import Busy, describe
+from bench.parties import CompilerMissing
 from bench.phone import Agent
 from bench.served import LANES, create
 
@@ -149,7 +150,7 @@ def main(as_json: bool, quick: bool, parts: tuple[str, ...], strict: bool, outpu
             for figure in run(Path(place), QUICK if quick else FULL, parts or PARTS):
                 figures.append(figure)
                 talk.print(f"{time.monotonic() - began:6.1f} s  {figure.name}", style="dim", highlight=False)
-        except sipp.SippMissing as error:
+        except (sipp.SippMissing, CompilerMissing) as error:
             talk.print(str(error), style="red")
             sys.exit(2)
     machine |= dict(busy.shares()) | {"seconds": round(time.monotonic() - began)}

@@ -22,6 +22,8 @@ RATE = 10.0
 SETTLE_S = 3.0
 LATE_S = 20.0
 """How much longer than their set-up takes at best the calls of a measurement are waited for."""
+MEMORY_S = 8.0
+"""How long reading the memory of all processes may take, at most, while the calls stand."""
 T1_MS = 500.0
 """A 200 that comes later is late: the caller has sent the INVITE again by then (RFC 3261 section 17.1.1.1, T1)."""
 COST = Target(0.30)
@@ -74,7 +76,7 @@ def _held(crowd: Crowd, size: int, hold: float) -> tuple[Cost, list[float], int]
         log.poll()
         recorded = sum(event.type == "recording.started" for event in log.events)
         left = up + LATE_S + hold - (time.monotonic() - began)
-        cost = used(roles(crowd.server), max(1, recorded), max(1.0, min(hold, left - 2)))
+        cost = used(roles(crowd.server), max(1, recorded), max(1.0, min(hold, left - MEMORY_S)))
         finished = callers.finish(up + LATE_S + hold + 60)
         answers = crowd.phones.answer_ms()
         failed = 0 if finished and len(answers) == size else max(1, size - len(answers))

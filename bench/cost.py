@@ -9,6 +9,9 @@ from pathlib import Path
 from bench import cpu
 
 
+PAUSE_S = 0.03
+
+
 @dataclass(frozen=True, slots=True)
 class Cost:
     """CPU-seconds a call-minute, in all and by role, and memory (PSS) a call in MB."""
@@ -33,9 +36,13 @@ def used(by_role: Mapping[str, set[int]], calls: int, seconds: float) -> Cost:
 
 
 def _pss_mb(pids: set[int]) -> float:
-    """Memory with shared pages counted once, as the kernel apportions them (proc(5), smaps_rollup)."""
+    """Memory with shared pages counted once, as the kernel apportions them (proc(5), smaps_rollup).
+
+    A process's takes the kernel some ms, in which nothing else runs on that core: so one after the other, with pauses.
+    """
     total = 0
     for pid in pids:
+        time.sleep(PAUSE_S)
         try:
             lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
         except OSError:

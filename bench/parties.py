@@ -3,30 +3,30 @@
 
 SIPp's own RTP threads ask every stream at every wake-up, which for hundreds of calls takes more processor than what is
 measured. Here all calls of one side share a port, as with `sipp -rtp_echo`, but what is sent is speech and each
-stream's packets are watched: `python -m bench.parties PORT` serves until SIGTERM and then prints JSON.
+stream's packets are watched. The program is parties.c, compiled at the first use of a run.
 """
 
 import json
-import signal
-import socket
-import struct
+import os
+import shlex
 import subprocess
-import sys
-import time
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
 from bench.g711 import VALUES
 
-FRAME = 160
-POLL_S = 0.004
-LONG_GAP_S = 0.060
-_ANCILLARY = socket.CMSG_SPACE(16)
-_SO_TIMESTAMPNS = 35
-_BUFFER = 8 << 20
+SOURCE = Path(__file__).with_name("parties.c")
+
+
+class CompilerMissing(Exception):
+    """The message says what to install."""
 
 
 def voice() -> bytes:
@@ -40,81 +40,6 @@ def voice() -> bytes:
     return bytes(codes.astype(np.uint8))
 
 
-class _Stream:
-    """One stream from the server, known by its source and SSRC, and the one that answers it."""
-
-    __slots__ = ("gap", "last", "late", "packets", "sequence")
-
-    def __init__(self) -> None:
-        self.packets = 0
-        self.last = 0.0
-        self.gap = 0.0
-        self.late = 0
-        self.sequence = 0
-
-    def heard(self, at: float) -> None:
-        if self.packets:
-            gap = at - self.last
-            if gap > self.gap:
-                self.gap = gap
-            if gap > LONG_GAP_S:
-                self.late += 1
-        self.packets += 1
-        self.last = at
-
-
-def serve(port: int) -> dict[str, Any]:
-    """Answers until SIGTERM; what was heard: streams, packets, gaps over 60 ms, each stream's longest in ms."""
-    ending = False
-
-    def end(*_: object) -> None:
-        nonlocal ending
-        ending = True
-
-    signal.signal(signal.SIGTERM, end)
-    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
-    for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
-        sock.setsockopt(socket.SOL_SOCKET, option, _BUFFER)
-    sock.bind(("127.0.0.1", port))
-    sock.setblocking(False)
-    spoken = voice()
-    frames = [spoken[at : at + FRAME] for at in range(0, len(spoken), FRAME)]
-    streams: dict[tuple[Any, int], _Stream] = {}
-    stamp, head, ssrc_of = struct.Struct("qq"), struct.Struct(">BBHII"), struct.Struct(">I")
-    print("ready", flush=True)
-    while not ending:
-        time.sleep(POLL_S)
-        while True:
-            try:
-                packet, ancillary, _, source = sock.recvmsg(2048, _ANCILLARY)
-            except BlockingIOError:
-                break
-            if len(packet) < 12 or packet[1] & 0x7F != 0:
-                continue
-            key = (source, ssrc_of.unpack_from(packet, 8)[0])
-            stream = streams.get(key)
-            if stream is None:
-                stream = streams[key] = _Stream()
-            seconds, nanoseconds = stamp.unpack(ancillary[0][2])
-            stream.heard(seconds + nanoseconds / 1e9)
-            n = stream.sequence = stream.sequence + 1
-            try:
-                sock.sendto(
-                    head.pack(0x80, 0, n & 0xFFFF, (n * FRAME) & 0xFFFFFFFF, source[1]) + frames[n % len(frames)],
-                    source,
-                )
-            except OSError:
-                continue
-    gaps = sorted(stream.gap * 1000 for stream in streams.values())
-    return {
-        "streams": len(streams),
-        "packets": sum(stream.packets for stream in streams.values()),
-        "late": sum(stream.late for stream in streams.values()),
-        "gaps_ms": [round(gap, 1) for gap in gaps],
-    }
-
-
 @dataclass(frozen=True, slots=True)
 class Heard:
     """What one side heard."""
@@ -125,18 +50,31 @@ class Heard:
     gaps_ms: list[float]
 
 
+@contextmanager
+def compiled() -> Iterator[Path]:
+    """The program, for as long as it is wanted. Raises CompilerMissing."""
+    with tempfile.TemporaryDirectory(prefix="assent-parties-") as folder:
+        program = Path(folder) / "parties"
+        try:
+            subprocess.run([*shlex.split(os.environ.get("CC", "cc")), "-O2", "-o", program, SOURCE], check=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            todo = "on Debian: apt-get install gcc libc6-dev"
+            raise CompilerMissing(f"{SOURCE.name} cannot be compiled ({error}); {todo}") from error
+        yield program
+
+
 class Parties:
     """The process of one side. A context manager; `heard` ends it."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, program: Path, port: int) -> None:
         self.port = port
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "bench.parties", str(port)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        if self._process.stdout is None or self._process.stdout.readline().strip() != "ready":
+        self._process = subprocess.Popen([program, str(port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        if self._process.stdin is None or self._process.stdout is None:
+            raise OSError("no pipes to the voices")
+        self._process.stdin.write(voice())
+        self._process.stdin.close()
+        self._process.stdin = None
+        if self._process.stdout.readline().strip() != b"ready":
             raise OSError(f"no voices on port {port}")
 
     @property
@@ -147,7 +85,8 @@ class Parties:
         """Ends it and gives what it heard."""
         self._process.terminate()
         out, _ = self._process.communicate(timeout=30)
-        return Heard(**json.loads(out))
+        told = json.loads(out)
+        return Heard(**{**told, "gaps_ms": sorted(told["gaps_ms"])})
 
     def __enter__(self) -> Self:
         return self
@@ -156,7 +95,3 @@ class Parties:
         if self._process.poll() is None:
             self._process.kill()
             self._process.wait()
-
-
-if __name__ == "__main__":
-    print(json.dumps(serve(int(sys.argv[1]))))

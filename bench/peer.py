@@ -21,6 +21,7 @@ from rich.table import Table
 from bench.capacity import RATE, SETTLE_S
 from bench.cost import Cost, used
 from bench.crowd import Crowd, roles
+from bench.parties import CompilerMissing
 from bench.phones import Phones, Ring
 from bench.served import write_notice
 from bench.sipp import SippMissing
@@ -120,7 +121,7 @@ def main(program: str | None, address: str | None, pid: int | None, calls: int, 
                 else:
                     with asterisk(str(program), Path(place) / "asterisk", phones.agent_port) as (server, process):
                         costs["Asterisk"] = reference(phones, server, process, calls, seconds)
-        except (SippMissing, OSError) as error:
+        except (SippMissing, CompilerMissing, OSError) as error:
             click.echo(f"bench-peer: {error}", err=True)
             sys.exit(2)
     Console().print(_table(costs, calls))

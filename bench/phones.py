@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from bench.parties import Heard, Parties
+from bench.parties import Heard, Parties, compiled
 from bench.served import number
 from bench.sipp import Sipp
 from bench.wire import Address
@@ -38,8 +38,9 @@ class Phones:
 
     def __enter__(self) -> Self:
         try:
-            self._agents_voice = self._stack.enter_context(Parties(free_port(48_000, 49_000)))
-            self._callers_voice = self._stack.enter_context(Parties(free_port(49_100, 49_900)))
+            voices = self._stack.enter_context(compiled())
+            self._agents_voice = self._stack.enter_context(Parties(voices, free_port(48_000, 49_000)))
+            self._callers_voice = self._stack.enter_context(Parties(voices, free_port(49_100, 49_900)))
             keys = ("-key", "rtp_port", str(self._agents_voice.port))
             sipp = Sipp("load_agent", self._folder / "agent", *keys, port=self._agent_port)
             self._agent = self._stack.enter_context(sipp)
