@@ -8,7 +8,6 @@ from pathlib import Path
 
 from bench import cpu
 
-
 PAUSE_S = 0.03
 
 

@@ -41,7 +41,11 @@ class Crowd:
                 "pool": {"max": workers, "min_spare": workers, "sip_port": free_port(50_000, 52_000, workers)},
                 "media": {"port": free_port(10_000, 19_000), "port_range": RTP_EACH * workers},
                 **self._settings,
-                "edge": {"inside": {"address": "127.0.0.1", "port": free_port(53_000, 54_000)}},
+                "edge": {
+                    "inside": {"address": "127.0.0.1", "port": free_port(53_000, 54_000)},
+                    # All callers are one address here: no limit but the workers is to be met.
+                    "trunks": [{"name": "bench", "sources": ["127.0.0.1"], "calls": 10_000, "rate": 1_000}],
+                },
             }
             self.server = create(self._folder / "served", [self.phones.agent], settings)
             self._stack.enter_context(self.server)

@@ -18,7 +18,7 @@ from ivr.node.worker import Worker
 
 log = logging.getLogger(__name__)
 
-BEAT_S = 0.5
+BEAT_S = 0.75
 IDLE_BEAT_S = 1.0
 """Without a call: waking up is what an idle worker costs."""
 
