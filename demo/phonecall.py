@@ -17,7 +17,7 @@ import pjsua2 as pj
 
 from demo.ear import Ear, Emit
 from demo.voice import Samples, Voice, key_tones, stop
-from ivr.sip.endpoint import library
+from ivr.sip.library import library
 
 _ENCODING = 1
 _BODY = "\r\n\r\n"

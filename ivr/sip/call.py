@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The pjsua2 call: its callbacks copy plain values into events and return. No policy, no blocking, nothing raised.
 
-Runs on PJSIP's thread. At DISCONNECTED every reference to the call is let go inside the callback, while the call
-still owns its id: ~Call() hangs up whatever call holds the id by then, so a reference kept too long kills a stranger.
+Runs on PJSIP's threads and, for what a command causes, on the loop's. After DISCONNECTED the call is kept a little
+longer, for a thread that has found it and waits for the interpreter: the ACK of a refusal comes at the same moment.
+Then it is destroyed without an id, because ~Call() hangs up whatever call holds its id by then.
 """
 
+import ctypes
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +20,9 @@ from ivr.sip.quality import Quality, stream_quality
 log = logging.getLogger(__name__)
 
 Post = Callable[[LegEvent], None]
+
+_ID_AT = 16
+"""Where pj::Call has its id, after the table of virtual functions and the account; looked at before it is relied on."""
 
 
 class PjCall(pj.Call):
@@ -52,6 +57,18 @@ class PjCall(pj.Call):
                 self._let_go()
         except Exception:
             log.exception("call state callback")
+
+    def forget(self) -> None:
+        """Takes its id away, for good. Nothing may be asked of it afterwards: PJSIP aborts at a call without an id."""
+        place = self._place_of_id()
+        if place is None:
+            log.error("pj::Call is not laid out as it was: destroying it may hang up another call")
+        else:
+            place.value = pj.PJSUA_INVALID_ID
+
+    def _place_of_id(self) -> ctypes.c_int | None:
+        place = ctypes.c_int.from_address(int(self.this) + _ID_AT)
+        return place if place.value == self.getId() else None
 
     def _let_go(self) -> None:
         release, self._release, self._post = self._release, lambda: None, lambda _event: None

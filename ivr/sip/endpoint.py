@@ -6,14 +6,11 @@ media clock runs only while a leg is up, so an idle worker sleeps.
 """
 
 import asyncio
-import ctypes
 import logging
-import sys
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import pjsua2 as pj
@@ -22,6 +19,7 @@ from ivr.sip import sdp
 from ivr.sip.call import PjCall
 from ivr.sip.events import Invite
 from ivr.sip.leg import Leg, LegGone
+from ivr.sip.library import library
 from ivr.sip.linger import Linger
 from ivr.sip.mediaclock import MediaClock
 
@@ -71,13 +69,6 @@ OnIncoming = Callable[[Leg, Invite], None]
 def max_legs() -> int:
     """How many legs this build of PJSIP can carry, read from the library itself (PJSUA_MAX_CALLS)."""
     return int(library().pjsua_call_get_max_count())
-
-
-@cache
-def library() -> ctypes.CDLL:
-    """The C library inside the extension module, for what SWIG does not wrap."""
-    path = next(m.__file__ for n, m in sys.modules.items() if n.endswith("_pjsua2") and m.__file__)
-    return ctypes.CDLL(path)
 
 
 class _Log(pj.LogWriter):

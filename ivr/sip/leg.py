@@ -77,9 +77,11 @@ class Leg:
         self._do(note)
 
     def release(self) -> None:
-        """Lets the pjsua2 call go. Called inside its DISCONNECTED callback."""
+        """Lets the pjsua2 call go. Called inside its DISCONNECTED callback, on whatever thread that came."""
         with self._lock:
-            self._call = None
+            call, self._call = self._call, None
+        if call is not None:
+            self._linger.keep(call, call.forget)
 
     def post(self, event: LegEvent) -> None:
         """Hands an event to the loop, in order."""

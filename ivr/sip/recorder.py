@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import pjsua2 as pj
 
-from ivr.sip.endpoint import library
 from ivr.sip.leg import Leg, LegGone
+from ivr.sip.library import library
 
 _HEADER = 44
 _PAGE = 4096

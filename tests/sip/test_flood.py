@@ -23,7 +23,7 @@ def test_a_flood_of_invites_is_refused_and_the_call_goes_on(
     line = house.ring(alice, "400")
     line.wait("bridge.started")
     scenario = Path(__file__).with_name("invites.xml")
-    done = _sipp(house, tmp_path, "999", "-sf", str(scenario), "-m", "400", "-r", "200")
+    done = _sipp(house, tmp_path, "999", "-sf", str(scenario), "-m", "2000", "-r", "200")
     assert done.returncode == 0, done.stdout[-3000:]
     assert house.server.part("worker") == worker
     alice.hear(BOB_HZ)
