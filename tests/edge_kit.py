@@ -439,7 +439,7 @@ class EdgeServer:
             time.sleep(0.05)
         return status
 
-    def wait_log(self, text: str, within: float = 10) -> None:
+    def wait_log(self, text: str, within: float = 30) -> None:
         """Waits until the edge has written this."""
         deadline = time.monotonic() + within
         while text not in self.log:

@@ -236,8 +236,8 @@ def test_the_edge_names_each_call_and_believes_no_caller(edge: EdgeServer, stack
         caller.request(dialog, "BYE")
     assert len({*ids, mine}) == 3
     for given in ids:
-        assert f"event=call id={given} trunk=local to=w0" in edge.log
-        assert f"event=end id={given}" in edge.log
+        edge.wait_log(f"event=call id={given} trunk=local to=w0")
+        edge.wait_log(f"event=end id={given}")
     for personal in ("49301234", "49170123", "example.org"):
         assert personal not in edge.log
 

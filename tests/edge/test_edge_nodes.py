@@ -135,6 +135,7 @@ def test_a_node_that_was_drained_is_told_from_one_that_is_dead(
     assert 'assent_front_node_state{node="a",state="active"} 0.0\n' in gauges
     assert front.ivr("edge", "status", "--quiet").status == 1
     destination = f"destination=127.0.0.1:{node.port}"
+    front.wait_log(f"event=drained {destination}")
     assert front.log[before:].count(f"event=drained {destination}") == 1
     assert "event=down" not in front.log[before:]
     assert front.status().counters.get("downs", 0) == downs

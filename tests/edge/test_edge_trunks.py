@@ -167,6 +167,7 @@ def test_a_stranger_is_answered_nothing_over_udp(place: Place, stack: ExitStack,
     place.edge.wait_status(lambda status: status.counters.get("strangers", 0) >= before + 3)
     assert not stranger.seen
     assert not any(worker.seen for worker in workers)
+    place.edge.wait_log(f"address={STRANGER}")
     assert place.edge.log.count(f"address={STRANGER}") == 1
 
 
