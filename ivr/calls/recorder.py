@@ -119,14 +119,18 @@ class CallRecorder:
     # -- draining ------------------------------------------------------------------------------------------------
 
     def _drain(self) -> None:
-        if self._lags():
-            # Read again before anything is taken: what is padded now stands nearest to where it was lost.
-            self._again = self._loop.call_later(STEADY_S, self._drain)
-            return
+        """Raises nothing: the worker's other recording is drained after this one, in the same turn."""
+        self._cancel_again()
         try:
+            if self._lags():
+                # Read again before anything is taken: what is padded now stands nearest to where it was lost.
+                self._again = self._loop.call_later(STEADY_S, self._drain)
+                return
             self._take()
             self._report()
-        except VaultError as error:
+        except Exception as error:
+            if not isinstance(error, VaultError):
+                log.exception("recording %s: it cannot be read", self.permit.recording)
             self._failed(error)
 
     def _lags(self) -> bool:
@@ -177,6 +181,9 @@ class CallRecorder:
 
     def _stop_draining(self) -> None:
         self._drains.leave(self._drain)
+        self._cancel_again()
+
+    def _cancel_again(self) -> None:
         if self._again is not None:
             self._again.cancel()
             self._again = None

@@ -149,14 +149,8 @@ def pipe() -> Iterator[tuple[int, int]]:
             continue
 
 
-def test_nobody_waits_for_who_does_not_read_and_nothing_is_lost_that_has_room(pipe: tuple[int, int]) -> None:
-    source, sink = pipe
-    writer = Writer(sink)
-    many = 20_000  # more than the pipe holds, less than there is room for
-    started = time.monotonic()
-    for n in range(many):
-        writer.put(f"line {n} of all that there are")
-    assert time.monotonic() - started < 10
+def taken(source: int, sink: int, writer: Writer) -> bytes:
+    """What comes out when somebody reads at last, to the end."""
     got: list[bytes] = []
 
     def read() -> None:
@@ -168,7 +162,19 @@ def test_nobody_waits_for_who_does_not_read_and_nothing_is_lost_that_has_room(pi
     writer.close()
     os.close(sink)
     reader.join(20)
-    found = b"".join(got).splitlines()
+    return b"".join(got)
+
+
+def test_nobody_waits_for_who_does_not_read_and_nothing_is_lost_that_has_room(pipe: tuple[int, int]) -> None:
+    source, sink = pipe
+    writer = Writer(sink)
+    many = 20_000  # more than the pipe holds, less than there is room for
+    started = time.monotonic()
+    for n in range(many):
+        writer.put(f"line {n} of all that there are")
+    assert time.monotonic() - started < 10
+    got = taken(source, sink, writer)
+    found = got.splitlines()
     assert found == [f"line {n} of all that there are".encode() for n in range(many)]
 
 
@@ -178,18 +184,8 @@ def test_what_has_no_room_is_left_out_and_counted(pipe: tuple[int, int]) -> None
     put = 2 * ROOM // 1024
     for _ in range(put):
         writer.put(line)
-    got: list[bytes] = []
-
-    def read() -> None:
-        while data := os.read(source, 65_536):
-            got.append(data)
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    writer.close()
-    os.close(sink)
-    reader.join(20)
-    text = b"".join(got).decode()
+    got = taken(source, sink, writer)
+    text = got.decode()
     missing = re.findall(r"(\d+) lines are missing here", text)
     assert len(missing) == 1
     assert text.count(line) + int(missing[0]) == put

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 
 from ivr.calls import recorder as module
-from ivr.calls.drains import Drains
+from ivr.calls.drains import DRAIN_S, Drains
 from ivr.calls.recorder import CallRecorder
 from scenarios.clock import VirtualLoop
 
@@ -144,3 +144,49 @@ def test_a_media_thread_that_is_held_up_between_the_ports_moves_nothing(
     assert len(left) > RATE
     assert (left == right).all()
     assert (right != 0).sum() == len(right)
+
+
+def test_a_recorder_that_cannot_be_read_ends_and_the_other_call_of_the_worker_is_recorded_on(
+    runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken(Party):
+        def read(self, limit: int | None = None) -> Samples:
+            if self.taken:
+                raise OSError("Input/output error")
+            return super().read(limit)
+
+    parties = [Broken(1), Party(1), Party(1), Party(1)]
+    waiting, writers = iter(parties), []
+    monkeypatch.setattr(module, "PartyRecorder", lambda _name: next(waiting))
+    monkeypatch.setattr(module, "RecordingWriter", lambda *_, **__: writers.append(Written()) or writers[-1])
+    told: list[tuple[int, str]] = []
+
+    async def main() -> None:
+        drains = Drains()
+        recorders = []
+        for number in range(2):
+            for party in parties[2 * number : 2 * number + 2]:
+                party.began = asyncio.get_running_loop().time()
+            permit: Any = SimpleNamespace(recording="r")
+            nothing: Any = None
+            recorder = CallRecorder(
+                permit,
+                nothing,
+                RATE,
+                lambda: 0,
+                lambda why, number=number: told.append((number, why)),  # type: ignore[misc]
+                lambda _sealed: None,
+                drains,
+                lambda: 0,
+            )
+            await recorder.start(nothing, nothing)
+            recorders.append(recorder)
+        await asyncio.sleep(8 * DRAIN_S)
+        for recorder in recorders:
+            recorder.stop("over", erase=False)
+
+    runner.run(main())
+    assert told == [(0, "OSError")]
+    broken, whole = (sum(len(left) for left, _ in writer.parts) for writer in writers)
+    assert broken < 2 * DRAIN_S * RATE
+    assert whole > 7 * DRAIN_S * RATE

@@ -13,6 +13,7 @@ def test_jobs_of_all_users_run_in_order_on_one_thread() -> None:
     gate = threading.Event()
     thread.open()
     thread.put(lambda: gate.wait(WAIT))
+    thread.put(lambda: ran.append((-1, threading.get_ident())))
     thread.open()
     for n in range(20):
         thread.put(lambda n=n: ran.append((n, threading.get_ident())))  # type: ignore[misc]
@@ -22,7 +23,7 @@ def test_jobs_of_all_users_run_in_order_on_one_thread() -> None:
     assert done.wait(WAIT)
     thread.close()
     thread.close()
-    assert [n for n, _ in ran] == list(range(20))
+    assert [n for n, _ in ran] == list(range(-1, 20))
     assert len({ident for _, ident in ran}) == 1
 
 
