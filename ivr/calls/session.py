@@ -138,7 +138,8 @@ class Session:
             agent.leg.hangup()
             self.left(agent, "call_ended")
         with suppress(TimeoutError):
-            await asyncio.wait_for(self.hands.closed(), END_S)
+            async with asyncio.timeout(END_S):
+                await self.hands.closed()
         self.driver.close()
         self.journal.leave()
         outcome, reason = self.outcome

@@ -108,7 +108,8 @@ class _Top:
                 shown, _ = await self._frame()
                 view.update(screen(shown, console.width, console.height), refresh=True)
                 try:
-                    await asyncio.wait_for(quitting.wait(), EVERY_S)
+                    async with asyncio.timeout(EVERY_S):
+                        await quitting.wait()
                 except TimeoutError:
                     continue
 

@@ -158,7 +158,8 @@ class LedgerClient:
         if self._patience is not None:
             self._patience.close()
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._idle.wait(), timeout)
+            async with asyncio.timeout(timeout):
+                await self._idle.wait()
         if self._task is not None:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
@@ -175,7 +176,8 @@ class LedgerClient:
         try:
             hello = {"op": "hello", "v": VERSION, "worker": self._worker, "role": self._role}
             line.write(pack(hello | {"live": self._ours()}))
-            lost = await asyncio.wait_for(line.welcome, HELLO_S)
+            async with asyncio.timeout(HELLO_S):
+                lost = await line.welcome
         except BaseException:
             line.shut()
             raise

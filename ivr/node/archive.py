@@ -115,7 +115,8 @@ async def run_archiver(settings: Settings, stop: asyncio.Event, on_ready: Callab
             wait = BACKOFF_S[min(failures, len(BACKOFF_S)) - 1] if failures else EVERY_S
             tell(spool, done, wait)
             try:
-                await asyncio.wait_for(stop.wait(), wait)
+                async with asyncio.timeout(wait):
+                    await stop.wait()
             except TimeoutError:
                 continue
 

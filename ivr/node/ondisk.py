@@ -22,7 +22,8 @@ async def run_ivr(*arguments: str) -> None:
         env={name: value for name, value in os.environ.items() if name not in _OURS},
     )
     try:
-        said, _ = await asyncio.wait_for(process.communicate(), MOST_S)
+        async with asyncio.timeout(MOST_S):
+            said, _ = await process.communicate()
     except (TimeoutError, asyncio.CancelledError):
         process.kill()
         raise

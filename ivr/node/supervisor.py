@@ -94,10 +94,12 @@ class Child:
             return
         process.send_signal(signal.SIGTERM)
         try:
-            await asyncio.wait_for(process.wait(), timeout)
+            async with asyncio.timeout(timeout):
+                await process.wait()
         except TimeoutError:
             log.error("the %s did not end in %.0f s: killed", self.name, timeout)
-            process.kill()
+            if process.returncode is None:
+                process.kill()
             await process.wait()
 
     def signal(self, number: signal.Signals) -> None:
@@ -117,7 +119,8 @@ class Child:
                 await self.start(self.process, timeout)
             else:
                 await self.stop(timeout)
-                await asyncio.wait_for(self.up.wait(), READY_S)
+                async with asyncio.timeout(READY_S):
+                    await self.up.wait()
         except TimeoutError:
             raise ChildFailed(f"the {self.name} is not up again after {READY_S:.0f} s") from None
         finally:

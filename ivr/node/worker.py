@@ -161,7 +161,8 @@ class Worker:
         if self._sessions:
             log.info("draining: %d calls are up, at most %s", len(self._sessions), self._limits.drain_timeout)
         try:
-            await asyncio.wait_for(self._idle.wait(), self._limits.drain_timeout.ms / 1000)
+            async with asyncio.timeout(self._limits.drain_timeout.ms / 1000):
+                await self._idle.wait()
         except TimeoutError:
             log.warning("drain_timeout: %d calls are ended", len(self._sessions))
             for session in list(self._sessions.values()):

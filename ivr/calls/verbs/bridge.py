@@ -108,10 +108,8 @@ class _Ringing:
         self.party = Party(f"agent-{session.agents}", leg)
         session.agent = self.party
         leg.listen(self._on_event)
-        try:
-            return await asyncio.wait_for(asyncio.shield(self._answered), ring_s)
-        except TimeoutError:
-            return _Failed(408, "no_answer")
+        await asyncio.wait([self._answered], timeout=ring_s)
+        return self._answered.result() if self._answered.done() else _Failed(408, "no_answer")
 
     def _on_event(self, event: LegEvent) -> None:
         if isinstance(event, Up) and not self._answered.done() and not self._over:
@@ -185,7 +183,8 @@ async def _joined(session: "Session", step: Bridge, party: Party) -> None:
     reason = "hangup"
     try:
         limit = step.max_time.ms / 1000 if step.max_time else None
-        await asyncio.wait_for(party.gone.wait(), limit)
+        async with asyncio.timeout(limit):
+            await party.gone.wait()
     except TimeoutError:
         reason = "max_time"
     except asyncio.CancelledError:

@@ -81,7 +81,8 @@ async def _say_never(session: "Session", step: Consent) -> None:
 async def _has_left(session: "Session") -> bool:
     """Whether the caller is gone: that a notice could not begin on a leg that had ended is no fault of ours."""
     with suppress(TimeoutError):
-        await asyncio.wait_for(session.caller.gone.wait(), LEAVES_S)
+        async with asyncio.timeout(LEAVES_S):
+            await session.caller.gone.wait()
     return session.caller.gone.is_set()
 
 

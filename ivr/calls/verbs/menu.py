@@ -31,8 +31,7 @@ async def _ask(session: "Session", step: Menu) -> str | None:
     waiting.add_done_callback(lambda _: heard.set())
     try:
         await play.run(session, step.prompt, stop=heard)
-        return await asyncio.wait_for(asyncio.shield(waiting), step.timeout.ms / 1000)
-    except TimeoutError:
-        return None
+        await asyncio.wait([waiting], timeout=step.timeout.ms / 1000)
+        return waiting.result() if waiting.done() else None
     finally:
         waiting.cancel()

@@ -23,7 +23,10 @@ async def run(session: "Session", step: Reference) -> None:
     digits = new_reference()
     made = session.journal.write("reference.made", {"digits": DIGITS}, queue=False, index={"reference": digits})
     try:
-        await asyncio.wait_for(asyncio.shield(made), DURABLE_S)
+        await asyncio.wait([made], timeout=DURABLE_S)
+        if not made.done():
+            raise TimeoutError
+        made.result()
     except (LedgerRefused, LedgerUnavailable, TimeoutError) as error:
         log.error("call %s: no reference code: %s", session.call, error or "the ledger is slow")
         await _say(session, "technical_problem")

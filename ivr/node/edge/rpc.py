@@ -39,7 +39,8 @@ class Rpc:
             self._number += 1
             request = {"jsonrpc": "2.0", "method": method, "params": list(params), "id": self._number}
             try:
-                answer = await asyncio.wait_for(self._ask(json.dumps(request).encode()), self._timeout)
+                async with asyncio.timeout(self._timeout):
+                    answer = await self._ask(json.dumps(request).encode())
             except TimeoutError:
                 raise EdgeUnavailable(f"the edge does not answer on {self._path} within {self._timeout:g} s") from None
             except OSError as error:

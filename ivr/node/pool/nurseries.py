@@ -48,7 +48,8 @@ class Nursery:
             )
         self._channel = Channel(ours, self._said, self._gone, handles="forked")
         try:
-            said = await asyncio.wait_for(self._loaded, LOAD_S)
+            async with asyncio.timeout(LOAD_S):
+                said = await self._loaded
         except TimeoutError:
             self.close()
             raise NurseryFailed(f"the nursery has not loaded after {LOAD_S:.0f} s") from None
