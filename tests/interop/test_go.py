@@ -5,8 +5,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import Checker
 
+from interop.conftest import Checker
 from ivr.audit.consistency import prove_extension
 from ivr.audit.receipt import make_receipt
 from ivr.audit.source import LogSource
