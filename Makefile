@@ -15,12 +15,13 @@ help: ## list the targets
 
 setup: $(READY) ## install everything that the other targets need
 
-# Remade when the dependencies or what is compiled change; a virtual environment that is half made has no stamp and is made again.
+# Remade when the dependencies or what is compiled change. A virtual environment that is half made, or of another Python, is
+# made again.
 $(READY): pyproject.toml .ci/debian hatch_build.py ivr/sip/mediaclock.c
 	@.ci/debian "$(or $(PYTHON),python3)"
-	@test -x $(BIN)/python || "$(or $(PYTHON),python3)" -m venv $(VENV)
-	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' \
-		|| { echo "setup: Python 3.11 or 3.12 is needed; say which: make PYTHON=/path/to/python3.11 setup" >&2; exit 1; }
+	@$(BIN)/python -c 'import pip, sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null \
+		|| "$(or $(PYTHON),python3)" -m venv --clear $(VENV)
+	@echo "setup: Python packages, in $(VENV); the first time takes a minute or more" >&2
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
