@@ -23,6 +23,7 @@ import yaml
 
 from demo.server import IVR, Ran, free_port, ivr
 from ivr.node.edge.control import EdgeControl, EdgeStatus
+from ivr.node.process import AFTER
 from ivr.node.settings import Settings
 
 T = TypeVar("T")
@@ -364,8 +365,9 @@ class EdgeServer:
     def public(self) -> tuple[str, int]:
         return "127.0.0.1", self.port
 
-    def start(self, within: float = 60) -> Self:
-        """Starts `ivr edge run` and waits for READY=1."""
+    def start(self, within: float = 60, instead_of: "subprocess.Popen[bytes] | None" = None) -> Self:
+        """Starts `ivr edge run` and waits for READY=1. `instead_of`: told to end once this one is prepared."""
+        after = {AFTER: str(instead_of.pid)} if instead_of else {}
         with tempfile.TemporaryDirectory(prefix="assent-") as folder:
             path = str(Path(folder) / "notify")
             Path(folder).chmod(0o777)
@@ -376,17 +378,26 @@ class EdgeServer:
                 with self._log.open("ab") as log:
                     self.process = subprocess.Popen(
                         [str(IVR), "edge", "run", "--config", str(self.folder)],
-                        env={**os.environ, "NOTIFY_SOCKET": path},
+                        env={**os.environ, "NOTIFY_SOCKET": path, **after},
                         stdout=subprocess.DEVNULL,
                         stderr=log,
                     )
-                self._wait_ready(ready, time.monotonic() + within)
+                deadline = time.monotonic() + within
+                if instead_of is not None:
+                    self._wait_for(b"STATUS=prepared", ready, deadline)
+                    instead_of.send_signal(signal.SIGTERM)
+                    instead_of.wait(timeout=15)
+                self._wait_for(b"READY=1", ready, deadline)
         return self
 
-    def _wait_ready(self, ready: socket.socket, deadline: float) -> None:
+    def renew(self) -> Self:
+        """Another takes its place, as when `ivr serve` starts every part anew."""
+        return self.start(instead_of=self.process)
+
+    def _wait_for(self, what: bytes, ready: socket.socket, deadline: float) -> None:
         while self.process is not None and self.process.poll() is None and time.monotonic() < deadline:
             with suppress(TimeoutError):
-                if b"READY=1" in ready.recv(4096):
+                if what in ready.recv(4096):
                     return
         self.stop()
         raise AssertionError(f"the edge is not ready:\n{self.log}")

@@ -151,6 +151,25 @@ def _gauges(config: Path) -> str:
     return edge_text(snapshot)
 
 
+@command.command("hold")
+@_folder
+def hold_command(config: Path) -> None:
+    """Leave new calls over UDP unanswered for three seconds: for whoever is about to restart the edge.
+
+    They are sent again, to the edge that runs by then. Returns when calls that came before have been answered, within a
+    third of a second. Exit code 0, or 2 when no edge answers.
+    """
+
+    async def hold() -> None:
+        control = EdgeControl.of(Settings.load(config))
+        try:
+            await control.hold()
+        finally:
+            control.close()
+
+    _guarded("hold", lambda: asyncio.run(hold()))
+
+
 @command.command("reload-certificates")
 @_folder
 def reload_command(config: Path) -> None:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Commands to a running edge: which workers or nodes get calls, and what becomes of the calls of one that died."""
 
+import asyncio
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -15,6 +17,8 @@ from ivr.node.settings import Settings
 _INBOUND, _OUTBOUND = "wrk", "out"
 _IN_ROTATION, _LEAVING = 1, 2
 """What the edge's table of slots has: it says `drained` to a front edge when workers are there and leaving."""
+CLEAR_S = 0.3
+"""A worker answers in milliseconds; its own retransmission of the answer comes after 0.5 s."""
 _ANSWERED = 3
 """The first state of Kamailio's dialogs in which BYE is allowed."""
 
@@ -146,6 +150,19 @@ class EdgeControl:
         return EdgeStatus(
             str(run), tuple(places), tuple(hosts), {name: int(n) for name, n in counters.items()}, self._front
         )
+
+    async def hold(self) -> None:
+        """Leaves new calls unanswered for HELD_S, and returns when those that came before have had their answer.
+
+        At most after CLEAR_S: a telephone may ring for a minute, and its answer is passed on by the next edge.
+        """
+        await self._rpc.call("htable.seti", "door", "held", 1)
+        until = time.monotonic() + CLEAR_S
+        while time.monotonic() < until:
+            active = await self._rpc.call("dlg.stats_active")
+            if not int(active["starting"]) + int(active["connecting"]):
+                return
+            await asyncio.sleep(CLEAR_S / 20)
 
     async def reload_tls(self) -> None:
         """Connections from now on get the certificate that is on disk; those that are up keep theirs."""

@@ -23,6 +23,8 @@ LOST_S = 10
 """A node that does not answer for so long is lost, and its calls are ended."""
 SAID_S = 4
 """How long what a node said last is believed. It is asked every second."""
+HELD_S = 3
+"""How long new calls are left unanswered by an edge that is about to be replaced, or until it ends."""
 WORKERS, TRUNK_SETS = 1, 100
 """Numbers of the dispatcher's sets: places to send new calls to; the hosts of trunk n are set 100 + n."""
 _INACTIVE = 1
@@ -71,6 +73,7 @@ def _values(plan: EdgePlan) -> dict[str, str]:
         "RETRY_S": str(RETRY_S),
         "LOST_S": str(LOST_S),
         "SAID_S": str(SAID_S),
+        "HELD_S": str(HELD_S),
         "LOST_NODES": "\n".join(_lost(plan)),
         "PLACES": str(len(plan.places)),
         "PLACE_TABLE": "\n".join(_place_table(plan)),

@@ -14,6 +14,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from ivr.node.edge.control import EdgeControl
 from ivr.node.edge.files import Own, keep, write_all
 from ivr.node.edge.model import RPC, EdgePlan
 from ivr.node.edge.render import CFG, HERE
@@ -108,11 +109,21 @@ def _after_the_one_before() -> None:
     pid = os.environ.pop(AFTER, "")
     if not pid:
         return
+    with suppress(EdgeUnavailable, EdgeRefused):
+        asyncio.run(_hold())  # so that none of its calls is between a first answer and a worker when it ends
     notify("STATUS=prepared")
     with suppress(ProcessLookupError):
         handle = os.pidfd_open(int(pid))
         select.select([handle], [], [])
         os.close(handle)
+
+
+async def _hold() -> None:
+    control = EdgeControl(Path(RPC), {})
+    try:
+        await control.hold()
+    finally:
+        control.close()
 
 
 def _scribe(plan: EdgePlan, user: pwd.struct_passwd | None) -> int:

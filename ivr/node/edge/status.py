@@ -15,6 +15,7 @@ COUNTERS: dict[str, str] = {
     "failovers": "a worker was full, draining or silent, and another was tried",
     "silent": "a worker did not answer within 1.5 s",
     "late": "a worker answered after its call had gone to another; dropped",
+    "passed_on": "an answer to a request that the edge before this one had sent; passed on",
     "host_failovers": "a host of a trunk did not take the call, and the next was tried",
     "silent_hosts": "a host of a trunk did not answer within 2 s",
     "trunk_down": "refused: no host of that trunk answers (503)",
