@@ -20,7 +20,8 @@ from ivr.ledger.ids import uuid7
 from ivr.ledger.keys import create_keys, load_pseudonym_key
 from ivr.ledger.log import Log
 from ivr.ledger.personal import PersonalSettings
-from ivr.ledger.service import ServiceSettings, run_ledger
+from ivr.ledger.running import run_ledger
+from ivr.ledger.service import ServiceSettings
 
 # The events of a short recorded call, as a worker sends them; the pauses between them are left out.
 _CALL = [

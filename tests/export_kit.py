@@ -22,7 +22,8 @@ from ivr.export.facts import Facts, Known, gather
 from ivr.export.proof import Proof, proofs
 from ivr.ledger.keyring import KeyRing
 from ivr.ledger.query import LogReader, ShownEvent
-from ivr.ledger.service import ServiceSettings, run_ledger
+from ivr.ledger.running import run_ledger
+from ivr.ledger.service import ServiceSettings
 from ivr.node.settings import Settings
 from ivr.vault.open import OpenRecording
 from ivr.vault.sealing import load_identities

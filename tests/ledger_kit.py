@@ -17,7 +17,8 @@ from ivr.audit.verify import Kept, Report, verify_log
 from ivr.ledger.keys import LedgerKey, create_keys, load_ledger_key, load_pseudonym_key
 from ivr.ledger.log import Entry, Log
 from ivr.ledger.note import VKey
-from ivr.ledger.service import ServiceSettings, run_ledger
+from ivr.ledger.running import run_ledger
+from ivr.ledger.service import ServiceSettings
 
 ORIGIN = "example.org/consent-log"
 CALL = "01a1ffd6-be82-7d3f-ab83-a1fd14cfaf06"

@@ -23,8 +23,9 @@ from ivr.ledger.keys import load_ledger_key, load_pseudonym_key, load_vkey
 from ivr.ledger.log import Entry, Log
 from ivr.ledger.permit import verify_permit
 from ivr.ledger.query import LogReader, ShownEvent
+from ivr.ledger.running import run_ledger
 from ivr.ledger.sealed import FieldOpener
-from ivr.ledger.service import ServiceSettings, run_ledger
+from ivr.ledger.service import ServiceSettings
 from ivr.ledger.store import Store
 from ivr.node.initialise import initialise
 from ivr.node.settings import Settings

@@ -14,9 +14,11 @@ import click
 from ivr import __version__
 from ivr.cli.exits import Exit
 from ivr.flow.place import FileError
+from ivr.ledger.access import Access
 from ivr.ledger.errors import LedgerError
 from ivr.ledger.note import NoteError
-from ivr.ledger.service import Access, ServiceSettings, run_ledger
+from ivr.ledger.running import run_ledger
+from ivr.ledger.service import ServiceSettings
 from ivr.node.archive import vault_of
 from ivr.node.logs import set_up_logs
 from ivr.node.process import run_process

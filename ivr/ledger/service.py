@@ -8,66 +8,27 @@ import socket as sockets
 from collections.abc import Callable, Coroutine, Hashable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from ivr.ledger.access import Access, Gate
 from ivr.ledger.calllines import CallLines
-from ivr.ledger.canonical import MAX_INT
 from ivr.ledger.clock import ClockWatch
 from ivr.ledger.connection import Connection
-from ivr.ledger.database import Database
 from ivr.ledger.errors import LedgerError, LedgerFatal, LedgerMissing, LedgerRefused
-from ivr.ledger.keys import load_ledger_key, load_pseudonym_key
 from ivr.ledger.log import Entry, Log
 from ivr.ledger.opencalls import Inventory, OpenCalls
-from ivr.ledger.people import FORBIDDEN, GRANTS, Person, authorise, load_people
-from ivr.ledger.personal import Match, PersonalSettings
-from ivr.ledger.protocol import INVALID, LIMITED, Ack, ProtocolError
+from ivr.ledger.people import Person
+from ivr.ledger.personal import PersonalSettings
+from ivr.ledger.protocol import INVALID, Ack, ProtocolError
+from ivr.ledger.searching import Searching
 from ivr.ledger.stats import LedgerStats
-from ivr.ledger.validate import ERASES, TOOL_ONLY, entry_of, erasing_of
+from ivr.ledger.validate import entry_of, erasing_of
 from ivr.ledger.writer import GroupWriter
 
 _log = logging.getLogger(__name__)
-
-TICK_S = 1.0
-# Eleven random digits: a year of guessing at this rate meets one of 10,000 codes with a chance of 1 in 230.
-GUESSES, GUESS_WINDOW = 5, timedelta(hours=1)
-BY_TOOLS_TOO = frozenset({"recording.erased"})
-"""What workers write, and retention and an officer's erasure as well."""
-
-
-@dataclass(frozen=True, slots=True)
-class Access:
-    """Who may connect and as what, by what the kernel says of a peer: user and primary group.
-
-    This process's own user and root may everything; for them the role that they name is only a name. `uids` are
-    workers: they write what happens in calls, and nothing that only a tool may. `gids` are primary groups of tools:
-    they never write what happened in a call.
-    """
-
-    uids: frozenset[int] = frozenset()
-    gids: frozenset[int] = frozenset()
-
-    def allows(self, uid: int, gid: int) -> bool:
-        """Whether a peer with these kernel-checked credentials may connect."""
-        return self.works(uid) or gid in self.gids
-
-    def works(self, uid: int) -> bool:
-        """Whether this user may be a worker."""
-        return self._trusts(uid) or uid in self.uids
-
-    def admits(self, uid: int, kind: str) -> bool:
-        """Whether this user, once connected, may cause this event or search at all."""
-        if self._trusts(uid):
-            return True
-        tools = kind in TOOL_ONLY or kind in GRANTS
-        return not tools if uid in self.uids else tools or kind in BY_TOOLS_TOO
-
-    @staticmethod
-    def _trusts(uid: int) -> bool:
-        return uid in (0, os.geteuid())
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +59,8 @@ class LedgerService:
         self._tasks: set[asyncio.Task[None]] = set()
         self._clock = ClockWatch()
         self._stopping = False
-        self._one_guess = asyncio.Lock()
+        self._gate = Gate(settings.access, settings.people)
+        self._searching = Searching(log.personal, self._own)
         self._stats = LedgerStats()
         self._lines = CallLines()
         self._writer = GroupWriter(
@@ -217,7 +179,9 @@ class LedgerService:
 
     async def _find(self, connection: Connection, n: int, message: dict[str, Any]) -> None:
         try:
-            found = await self._searched(connection, message)
+            found = await self._searching.find(
+                message.get("by"), message.get("value"), lambda kind: self._may(connection, kind, message)
+            )
         except (LedgerRefused, LedgerFatal) as error:
             connection.answer(n, None, error)
             return
@@ -227,48 +191,8 @@ class LedgerService:
             return
         connection.found(n, [[match.seq, match.name, match.call, match.type] for match in found])
 
-    async def _searched(self, connection: Connection, message: dict[str, Any]) -> list[Match]:
-        by, value = message.get("by"), message.get("value")
-        if by not in ("number", "reference", "request") or not isinstance(value, str):
-            raise LedgerRefused(INVALID, "find by number, reference or request, and a value as text")
-        if by == "request":
-            self._may(connection, "subject.find", message)
-            if not value.isascii() or not value.isdigit() or int(value) > MAX_INT:
-                raise LedgerRefused(INVALID, "a request is found by its place in the log")
-            return await asyncio.to_thread(self._log.personal.find_subject, int(value))
-        if by == "number":
-            self._may(connection, "subject.find", message)
-            return await asyncio.to_thread(self._log.personal.find_number, value)
-        person = self._may(connection, "reference.tried", message)
-        who = {"who": person.name} if person else {}
-        async with self._one_guess:
-            since = (datetime.now(UTC) - GUESS_WINDOW).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-            if await asyncio.to_thread(self._log.personal.tries, since) >= GUESSES:
-                await self._own(Entry("reference.tried", None, {"found": False, "refused": True}, who))
-                raise LedgerRefused(LIMITED, f"{GUESSES} codes were tried in vain; wait {GUESS_WINDOW}")
-            found = await asyncio.to_thread(self._log.personal.find_reference, value)
-            # Logged before the answer: a guess leaves its trace even if the answer is never read.
-            await self._own(Entry("reference.tried", None, {"found": bool(found)}, who))
-        return found
-
     def _may(self, connection: Connection, kind: str, message: dict[str, Any]) -> Person | None:
-        """Who asks, where somebody must. Raises LedgerRefused."""
-        uid = self._connections.get(connection)
-        if uid is None or not self._settings.access.admits(uid, kind):
-            raise LedgerRefused(FORBIDDEN, f"{kind} is not for this user")
-        if kind not in TOOL_ONLY and kind not in GRANTS:
-            return None
-        if connection.role != "tool":
-            raise LedgerRefused(FORBIDDEN, f"{kind} is not for workers")
-        if kind in ERASES and message.get("op") != "erase" and kind != "retention.applied":
-            raise LedgerRefused(INVALID, f"{kind} is written with the erasure alone")
-        if kind not in GRANTS:
-            return None
-        try:
-            people = load_people(self._settings.people) if self._settings.people else ()
-        except LedgerMissing as error:
-            raise LedgerRefused(FORBIDDEN, str(error)) from None
-        return authorise(kind, message, people)
+        return self._gate.person(self._connections.get(connection), connection.role, kind, message)
 
     def ping(self, reply: Callable[[], None]) -> None:
         """A peer wants to know whether this goes on; the answer waits for what is on its way to the disk."""
@@ -366,39 +290,3 @@ async def _listen(path: Path, factory: Callable[[], Connection]) -> asyncio.Serv
     except OSError as error:
         listener.close()
         raise LedgerMissing(f"cannot listen on {path}: {error.strerror or error}") from None
-
-
-async def run_ledger(
-    db: Database,
-    keys: Path,
-    settings: ServiceSettings,
-    inventory: Inventory,
-    *,
-    stop: asyncio.Event,
-    on_ready: Callable[[], None] = lambda: None,
-    on_tick: Callable[[], None] = lambda: None,
-) -> None:
-    """Run the ledger until `stop` is set. `on_tick` is called every second while it is healthy (watchdog).
-
-    Raises LedgerMissing before it listens, LedgerFatal when the log cannot be written any more.
-    """
-    log = Log.open(db, load_ledger_key(keys), load_pseudonym_key(keys), personal=settings.personal)
-    service = LedgerService(log, settings, inventory)
-    try:
-        await service.start()
-    except BaseException:
-        log.close()
-        raise
-    on_ready()
-    stopped = asyncio.create_task(stop.wait())
-    ends: set[asyncio.Future[Any]] = {stopped, service.failed}
-    try:
-        while not stopped.done() and not service.failed.done():
-            service.tick()
-            on_tick()
-            await asyncio.wait(ends, timeout=TICK_S, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        stopped.cancel()
-        await service.stop()
-    if service.failed.done():
-        raise service.failed.result()

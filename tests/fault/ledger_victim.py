@@ -5,7 +5,8 @@ import asyncio
 import sys
 from pathlib import Path
 
-from ivr.ledger.service import ServiceSettings, run_ledger
+from ivr.ledger.running import run_ledger
+from ivr.ledger.service import ServiceSettings
 
 
 async def main(home: Path) -> None:

@@ -22,7 +22,8 @@ from ivr.ledger.errors import LedgerError, LedgerUnavailable
 from ivr.ledger.ids import uuid7
 from ivr.ledger.log import Entry, Log
 from ivr.ledger.personal import Erasing, PersonalSettings
-from ivr.ledger.service import ServiceSettings, run_ledger
+from ivr.ledger.running import run_ledger
+from ivr.ledger.service import ServiceSettings
 from ivr.node.initialise import initialise
 from ivr.vault.errors import VaultError
 from ivr.vault.store import RecordingStore

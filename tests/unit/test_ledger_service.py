@@ -14,6 +14,7 @@ import pytest
 from ivr.audit.source import LogSource
 from ivr.audit.timeline import headline
 from ivr.ledger import canonical
+from ivr.ledger.access import Access
 from ivr.ledger.askstats import ask_stats
 from ivr.ledger.client import LedgerClient, LedgerRefused, LedgerUnavailable
 from ivr.ledger.errors import LedgerFatal, LedgerMissing
@@ -23,7 +24,6 @@ from ivr.ledger.log import Entry
 from ivr.ledger.permit import verify_permit
 from ivr.ledger.protocol import CLOSED, Ack, Unpacker, closed, pack
 from ivr.ledger.query import LogReader
-from ivr.ledger.service import Access
 from ivr.ledger.tool import LedgerTool
 from ivr.rights.view import look
 from ledger_kit import (

@@ -17,7 +17,7 @@ from ivr.flow.verbs import Reference
 from ivr.ledger.client import LedgerClient
 from ivr.ledger.ids import uuid7
 from ivr.ledger.reference import BadReference, groups, new_reference, read_reference
-from ivr.ledger.service import GUESSES
+from ivr.ledger.searching import GUESSES
 from rights_kit import Server, asked, make_server, received
 from vault_kit import everything
 
