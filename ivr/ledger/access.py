@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who may connect to the ledger, and what each may cause: by the kernel's word on its user, and by people's signatures."""
+"""Who may connect to the ledger, and what each may cause: by the kernel's word on its user, and by signatures."""
 
 import os
 from dataclasses import dataclass
