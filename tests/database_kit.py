@@ -8,9 +8,9 @@ from typing import Any
 import psycopg
 
 from ivr.ledger.database import Database, Postgres
+from ivr.ledger.keeping import PersonalSettings
 from ivr.ledger.keys import create_keys, load_pseudonym_key
 from ivr.ledger.log import Log
-from ivr.ledger.personal import PersonalSettings
 from ledger_kit import ORIGIN, Home
 from postgres_kit import OWNER
 

@@ -10,10 +10,11 @@ from ivr.ledger.database import Database
 from ivr.ledger.errors import LedgerConflict, LedgerFatal, LedgerMissing
 from ivr.ledger.event import Event, EventError, Signed, jws_hash, sign
 from ivr.ledger.ids import uuid7
+from ivr.ledger.keeping import PersonalSettings
 from ivr.ledger.keys import LedgerKey
 from ivr.ledger.nodes import Node, append_leaf, complete
 from ivr.ledger.note import Checkpoint, NoteError, add_signature, open_checkpoint, sign_note
-from ivr.ledger.personal import Erased, Erasing, PersonalData, PersonalSettings
+from ivr.ledger.personal import Erased, Erasing, PersonalData
 from ivr.ledger.protocol import Ack
 from ivr.ledger.store import CheckpointRow, DisclosureRow, EventRow, PseudonymRow, Store
 from ivr.ledger.tree import Frontier, leaf_hash

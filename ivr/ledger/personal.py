@@ -5,14 +5,14 @@ Works in the ledger's writer, one event after the other, so that a hold that was
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 from threading import Lock
 from typing import Any
 
 from ivr.ledger import canonical
 from ivr.ledger.event import MAX_DATA, Disclosure, EventError, parse_disclosure, peek
+from ivr.ledger.keeping import PersonalSettings
 from ivr.ledger.pseudonym import named, reference_pseudonym, spellings, tag
 from ivr.ledger.sealed import SubjectSecrets, slot_of
 from ivr.ledger.store import DisclosureRow, PersonalRow, PseudonymRow, Store
@@ -22,15 +22,6 @@ Field = tuple[int, str | None]
 REFERENCE = "reference"
 # Enough to see that the key store is older than the database: slots are given in the order of events.
 _NEWEST = 2000
-
-
-@dataclass(frozen=True, slots=True)
-class PersonalSettings:
-    """`subjects` is the folder of the key store; None keeps fields in clear (tests). Days by retention rule."""
-
-    subjects: Path | None = None
-    region: str | None = None
-    retention_days: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,10 +18,10 @@ from ivr.ledger.calllines import CallLines
 from ivr.ledger.clock import ClockWatch
 from ivr.ledger.connection import Connection
 from ivr.ledger.errors import LedgerError, LedgerFatal, LedgerMissing, LedgerRefused
+from ivr.ledger.keeping import PersonalSettings
 from ivr.ledger.log import Entry, Log
 from ivr.ledger.opencalls import Inventory, OpenCalls
 from ivr.ledger.people import Person
-from ivr.ledger.personal import PersonalSettings
 from ivr.ledger.protocol import INVALID, Ack, ProtocolError
 from ivr.ledger.searching import Searching
 from ivr.ledger.stats import LedgerStats

@@ -17,9 +17,9 @@ from ivr.cli import main
 from ivr.flow.library import Library
 from ivr.flow.load import load_flows
 from ivr.flow.prompts import prompt_mistakes
+from ivr.ledger.keeping import PersonalSettings
 from ivr.ledger.keys import load_ledger_key, load_pseudonym_key
 from ivr.ledger.log import Entry, Log
-from ivr.ledger.personal import PersonalSettings
 from ivr.node.initialise import initialise
 from ivr.node.settings import Settings
 

@@ -16,10 +16,11 @@ from ivr.audit.source import LogSource
 from ivr.audit.verify import verify_log
 from ivr.ledger.event import parse_disclosure
 from ivr.ledger.ids import uuid7
+from ivr.ledger.keeping import PersonalSettings
 from ivr.ledger.keys import load_ledger_key, load_pseudonym_key, load_vkey
 from ivr.ledger.log import Entry, Log
 from ivr.ledger.note import VKey
-from ivr.ledger.personal import Erasing, PersonalSettings
+from ivr.ledger.personal import Erasing
 from ivr.ledger.sealed import FieldOpener
 from ivr.node.initialise import OFFICER, InitError, initialise
 from ivr.node.settings import Settings

@@ -11,7 +11,7 @@ import pytest
 
 from ivr.ledger.errors import LedgerFatal
 from ivr.ledger.ids import uuid7
-from ivr.ledger.personal import PersonalSettings
+from ivr.ledger.keeping import PersonalSettings
 from ivr.ledger.sealed import FIELD_SLOT, SUBJECT_SLOT, SubjectSecrets
 from ledger_kit import make_home, received
 

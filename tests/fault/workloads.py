@@ -20,8 +20,9 @@ import ivr.ledger.engines
 from ivr.ledger.client import Ack, LedgerClient
 from ivr.ledger.errors import LedgerError, LedgerUnavailable
 from ivr.ledger.ids import uuid7
+from ivr.ledger.keeping import PersonalSettings
 from ivr.ledger.log import Entry, Log
-from ivr.ledger.personal import Erasing, PersonalSettings
+from ivr.ledger.personal import Erasing
 from ivr.ledger.running import run_ledger
 from ivr.ledger.service import ServiceSettings
 from ivr.node.initialise import initialise

@@ -9,7 +9,7 @@ from pydantic import Field, PrivateAttr, model_validator
 from ivr.flow.place import FileError, Mistake, Place
 from ivr.flow.values import BesideFile
 from ivr.flow.yamlfile import Node, Rules, load_model
-from ivr.ledger.personal import PersonalSettings
+from ivr.ledger.keeping import PersonalSettings
 from ivr.node.settings.edge import Edge, edge_fits
 from ivr.node.settings.groups import (
     Anchors,
