@@ -44,6 +44,26 @@ def test_a_command_has_a_result_or_a_refusal(tmp_path: Path) -> None:
         asyncio.run(ask(path, server))
 
 
+def test_several_commands_are_given_at_once_and_each_has_its_own_answer(tmp_path: Path) -> None:
+    async def ask(path: Path, server: socket.socket) -> None:
+        client, loop = Rpc(path), asyncio.get_running_loop()
+        asked = asyncio.ensure_future(client.calls(("first", 1), ("second", "a", 2), ("third",)))
+        got = [await loop.sock_recvfrom(server, 65_536) for _ in range(3)]  # before any was answered
+        requests = [json.loads(request) for request, _ in got]
+        assert [(r["method"], r["params"]) for r in requests] == [("first", [1]), ("second", ["a", 2]), ("third", [])]
+        for request in reversed(requests):
+            said = {"error": {"code": 404, "message": "no"}} if request["method"] == "second" else {"result": "yes"}
+            server.sendto(json.dumps({"id": request["id"], **said}).encode(), got[0][1])
+        first, second, third = await asked
+        assert (first, third) == ("yes", "yes")
+        assert isinstance(second, EdgeRefused)
+        assert second.code == 404
+        client.close()
+
+    with door(tmp_path) as (path, server):
+        asyncio.run(ask(path, server))
+
+
 def test_an_edge_that_says_nothing_is_given_up_and_its_late_answer_is_nobodys(tmp_path: Path) -> None:
     async def ask(path: Path, server: socket.socket) -> None:
         client = Rpc(path, timeout=0.05)

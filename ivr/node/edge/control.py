@@ -113,16 +113,20 @@ class EdgeControl:
         A worker comes back by `enable` alone; a node also when it answers pings again.
         """
         uri = self._places[name]
-        if self._front:
-            await self._undrain(name)
-        else:
-            await self._forget("slot", name)
-        await self._set(name, "ip" if self._front else "i")
-        ended = 0
-        for profile in (_INBOUND, _OUTBOUND):
-            for dialog in await self._dialogs(profile, uri):
-                ended += await self._end(dialog)
-        return ended
+        # Out first, so that no call goes there any more; all at once, because its callers hear silence.
+        _, out, *found = await self._rpc.calls(
+            ("htable.delete", "drained" if self._front else "slot", uri),
+            ("dispatcher.set_state", "ip" if self._front else "i", WORKERS, uri),
+            *(("dlg.profile_list", profile, uri) for profile in (_INBOUND, _OUTBOUND)),
+        )
+        for result in (out, *found):
+            if isinstance(result, EdgeRefused):
+                raise result
+        dialogs = [dialog for listed in found for dialog in _many(listed)]
+        if not dialogs:
+            return 0
+        ended = await self._rpc.calls(*(_end(dialog) for dialog in dialogs))
+        return sum(not isinstance(result, EdgeRefused) for result in ended)  # or it ended by itself in between
 
     async def run(self) -> str:
         """The mark of this run of the edge: another one after each start. One quick command."""
@@ -209,21 +213,6 @@ class EdgeControl:
             return PlaceState.SILENT
         return _SAID.get(str(item["item"]["value"]), PlaceState.SILENT)
 
-    async def _dialogs(self, profile: str, uri: str) -> list[dict[str, Any]]:
-        found = await self._rpc.call("dlg.profile_list", profile, uri)
-        return found if isinstance(found, list) else [found] if found else []
-
-    async def _end(self, dialog: dict[str, Any]) -> int:
-        """1 when there was something to end. A leg that still rings is cancelled."""
-        try:
-            if int(dialog["state"]) < _ANSWERED:
-                await self._rpc.call("tm.cancel", str(dialog["call-id"]), str(dialog["caller"]["cseq"]))
-            else:
-                await self._rpc.call("dlg.end_dlg", int(dialog["h_entry"]), int(dialog["h_id"]))
-        except EdgeRefused:
-            return 0  # it ended by itself in between
-        return 1
-
     async def _size(self, profile: str, uri: str) -> int:
         return int(await self._rpc.call("dlg.profile_get_size", profile, uri))
 
@@ -238,6 +227,18 @@ class EdgeControl:
     async def _counters(self) -> dict[str, Any]:
         dumped = await self._rpc.call("htable.dump", "stat")
         return {str(slot["name"]): slot["value"] for entry in dumped for slot in entry["slot"]}
+
+
+def _many(listed: Any) -> list[dict[str, Any]]:
+    """Kamailio lists one dialog as itself, and none as nothing."""
+    return listed if isinstance(listed, list) else [listed] if listed else []
+
+
+def _end(dialog: dict[str, Any]) -> tuple[str | int, ...]:
+    """The command that ends it; a leg that still rings is cancelled."""
+    if int(dialog["state"]) < _ANSWERED:
+        return "tm.cancel", str(dialog["call-id"]), str(dialog["caller"]["cseq"])
+    return "dlg.end_dlg", int(dialog["h_entry"]), int(dialog["h_id"])
 
 
 def _host_and_port(uri: str) -> str:
