@@ -39,7 +39,10 @@ class Machine:
         """Start a command as the first process of a PID namespace; the id of the process that holds it."""
         # Not as root of a user namespace, whose other users nobody could become.
         user = [] if _ROOT else ["--user", "--map-user=1000"]
-        alone = ["setpriv", "--pdeathsig=KILL", "unshare", *user, "--pid", "--fork", "--kill-child", "--mount-proc"]
+        # Mounts stay as they are shared: in a chroot there is no mount at / whose sharing could be changed, and /proc
+        # is made private before the new one comes over it.
+        alone = ["setpriv", "--pdeathsig=KILL", "unshare", *user, "--pid", "--fork", "--kill-child"]
+        alone += ["--propagation", "unchanged", "--mount-proc"]
         with output.open("ab") as out:
             process = subprocess.Popen(
                 [*self.enter, *alone, *command],

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).parents[2] / ".ci/debian"
-NEEDED = "cc espeak-ng ffmpeg sipp age flac strace ip systemd-analyze openssl go promtool python3"
+NEEDED = "cc espeak-ng ffmpeg sipp age flac strace ip systemd-analyze ps openssl go promtool python3"
 PLACES = ("/usr/sbin/kamailio", "/usr/include/", "/usr/lib/", "/usr/share/", "/run/systemd/system", "/etc/init.d")
 
 
