@@ -17,9 +17,9 @@ from pathlib import Path
 
 from ivr.ledger.database import Database, Postgres
 from ivr.ledger.ids import uuid7
+from ivr.ledger.keeping import PersonalSettings
 from ivr.ledger.keys import create_keys, load_pseudonym_key
 from ivr.ledger.log import Log
-from ivr.ledger.personal import PersonalSettings
 from ivr.ledger.running import run_ledger
 from ivr.ledger.service import ServiceSettings
 
