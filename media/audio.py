@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Mono 16-bit audio in memory: reading, writing, resampling. No SIP, no policy."""
 
-import io
+from contextlib import ExitStack
 from dataclasses import dataclass
 from math import gcd
 from pathlib import Path
@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
+
+from media.inmemory import content_of, memory_file
 
 Samples = NDArray[np.int16]
 FULL_SCALE = 32768.0
@@ -45,9 +47,9 @@ class Audio:
 
     def wav(self) -> bytes:
         """A whole WAV file (PCM 16) as bytes; the same samples always give the same bytes."""
-        sink = io.BytesIO()
-        soundfile.write(sink, self.samples, self.rate, format="WAV", subtype="PCM_16")
-        return sink.getvalue()
+        with memory_file() as fd:
+            soundfile.write(fd, self.samples, self.rate, format="WAV", subtype="PCM_16", closefd=False)
+            return content_of(fd)
 
 
 def from_floats(values: NDArray[np.float64], rate: int) -> Audio:
@@ -66,9 +68,9 @@ def read(source: Path | bytes) -> Audio:
     """
     where = "audio data" if isinstance(source, bytes) else str(source)
     try:
-        frames, rate = soundfile.read(
-            io.BytesIO(source) if isinstance(source, bytes) else str(source), dtype="float64", always_2d=True
-        )
+        with ExitStack() as stack:
+            file = stack.enter_context(memory_file(source)) if isinstance(source, bytes) else str(source)
+            frames, rate = soundfile.read(file, dtype="float64", always_2d=True, closefd=False)
     except (soundfile.LibsndfileError, OSError) as error:
         raise AudioError(f"{where} cannot be read as audio ({error}): give a WAV or FLAC file") from error
     if not len(frames):

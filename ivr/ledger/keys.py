@@ -112,7 +112,10 @@ def load_pseudonym_key(folder: Path) -> bytes:
 
 
 def read_secret(path: Path) -> bytes:
-    """Read a file that only its owner, who is this user or root, may access. Raises LedgerMissing."""
+    """Read a file that only its owner may access, who is this user or root. Raises LedgerMissing.
+
+    Root may read anybody's: under systemd the keys belong to the ledger's user, and the tools are root's.
+    """
     try:
         with path.open("rb") as file:
             # On the open file, not the path: what was checked is what is read.
@@ -120,7 +123,7 @@ def read_secret(path: Path) -> bytes:
             if stat.S_IMODE(status.st_mode) & 0o077:
                 mode = stat.S_IMODE(status.st_mode)
                 raise LedgerMissing(f"{path}: mode {mode:04o} lets others read the key; run: chmod 600 {path}")
-            if status.st_uid not in (0, os.geteuid()):
+            if os.geteuid() not in (0, status.st_uid) and status.st_uid != 0:
                 raise LedgerMissing(f"{path}: belongs to user {status.st_uid}, not to this one")
             return file.read(65_536)
     except FileNotFoundError:

@@ -58,6 +58,7 @@ def rotate(db: Database, folder: Path) -> Rotated:
     log = Log.open(db, old, load_pseudonym_key(folder))
     try:
         write_secret(waiting, private_pem(private))
+        _same_owner(folder / LEDGER_KEY, waiting)
         log.hand_over(heir)
     finally:
         log.close()
@@ -68,6 +69,13 @@ def rotate(db: Database, folder: Path) -> Rotated:
 def _before(ring: KeyRing, waiting: Path) -> tuple[VKey, ...]:
     public = load_private(waiting).public_key().public_bytes_raw()
     return tuple(key for key in ring.keys if key.public != public)
+
+
+def _same_owner(key: Path, heir: Path) -> None:
+    """Root rotates for the ledger's user, who could not read a key that is root's."""
+    if os.geteuid() == 0:
+        owner = key.stat()
+        os.chown(heir, owner.st_uid, owner.st_gid)
 
 
 def _take_over(folder: Path, heir: LedgerKey) -> None:

@@ -97,11 +97,15 @@ def archiver(settings: Settings) -> Archiver:
     return Archiver(vault_of(settings), archive, pace)
 
 
+def give_way() -> None:
+    """Calls come first. A unit that says `Nice=` may forbid to change it, even by 0, so only a lower one is changed."""
+    if (now := os.getpriority(os.PRIO_PROCESS, 0)) < NICE:
+        os.nice(NICE - now)
+
+
 async def run_archiver(settings: Settings, stop: asyncio.Event, on_ready: Callable[[], None]) -> None:
     """Move what is there until `stop` is set; an archive that is away is asked again. Raises ArchiveError at first."""
-    # Calls come first. A unit with a Nice of its own may not change it any more.
-    if os.nice(0) < NICE:
-        os.nice(NICE - os.nice(0))
+    give_way()
     with alone(settings):
         mover, spool, failures = archiver(settings), _spool(settings), 0
         on_ready()

@@ -5,7 +5,6 @@ The exact sample span is in the file's name, so that after a crash the ledger ca
 same facts are inside, sealed, so that a file that was renamed or moved to another recording is found on opening.
 """
 
-import io
 import json
 import re
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import numpy.typing as npt
 import soundfile
 
 from ivr.vault.errors import Damaged
+from media.inmemory import content_of, memory_file
 
 Audio = npt.NDArray[np.int16]
 """Samples: shape (n,) for one party, (n, 2) for both (left caller, right agent)."""
@@ -80,19 +80,18 @@ def parse_segment_name(name: str) -> tuple[int, int, int] | None:
 
 def encode(audio: Audio, rate: int, label: Label) -> bytes:
     """(n, 2) int16 at `rate` as a FLAC file in memory, the label in its comment."""
-    out = io.BytesIO()
-    with soundfile.SoundFile(
-        out, "w", rate, 2, subtype="PCM_16", format="FLAC", compression_level=COMPRESSION_LEVEL
-    ) as file:
-        file.comment = label.text()
-        file.write(audio)
-    return out.getvalue()
+    form: dict[str, Any] = {"subtype": "PCM_16", "format": "FLAC", "compression_level": COMPRESSION_LEVEL}
+    with memory_file() as fd:
+        with soundfile.SoundFile(fd, "w", rate, 2, closefd=False, **form) as file:
+            file.comment = label.text()
+            file.write(audio)
+        return content_of(fd)
 
 
 def decode(flac: bytes, where: object) -> tuple[Audio, int, Label]:
     """The (n, 2) int16 samples, the rate and the label of a segment. Raises Damaged."""
     try:
-        with soundfile.SoundFile(io.BytesIO(flac)) as file:
+        with memory_file(flac) as fd, soundfile.SoundFile(fd, closefd=False) as file:
             audio: Audio = file.read(dtype="int16", always_2d=True)
             rate, comment = int(file.samplerate), str(file.comment)
         label = Label(**_label_fields(json.loads(comment)))

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Keys on disk: made once, private, and never a surprise."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,15 @@ def test_keys_that_others_can_read_are_refused(folder: Path, name: str, mode: in
     (folder / name).chmod(mode)
     with pytest.raises(LedgerMissing, match="chmod 600"):
         load_ledger_key(folder) if name == "ledger.key" else load_pseudonym_key(folder)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_root_reads_the_keys_of_the_ledgers_user(folder: Path) -> None:
+    """Under systemd the tools are root's and the keys are not: numbers would be shown as erased."""
+    for name in ("ledger.key", "pseudonym.key"):
+        os.chown(folder / name, 60_001, 60_003)
+    assert load_ledger_key(folder).vkey == load_vkey(folder)
+    assert len(load_pseudonym_key(folder)) == 32
 
 
 @pytest.mark.parametrize("name", ["ledger.key", "pseudonym.key", "ledger.vkey"])

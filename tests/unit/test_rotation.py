@@ -94,6 +94,15 @@ def test_the_files(home: Home) -> None:
     assert home.key.retired == (ring(home).first,)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_key_that_root_made_belongs_to_the_ledgers_user(home: Home) -> None:
+    """Who could not start otherwise: under systemd root rotates, and somebody else signs."""
+    os.chown(home.keys / "ledger.key", 60_001, 60_003)
+    rotate(home.db, home.keys)
+    owner = (home.keys / "ledger.key").stat()
+    assert (owner.st_uid, owner.st_gid) == (60_001, 60_003)
+
+
 def test_the_old_key_cannot_sign_any_more(home: Home) -> None:
     old = home.key
     log = home.open()

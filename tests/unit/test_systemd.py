@@ -144,6 +144,36 @@ def test_workers_outlive_their_manager_and_are_renewed_by_a_reload() -> None:
     assert pool["ExecReload"] == ["/bin/kill -HUP $MAINPID"]
 
 
+@pytest.mark.parametrize("unit", [unit for unit in SERVICES if "Restart" in settings_of(unit)])
+def test_what_fails_for_long_is_started_again_for_ever(unit: str) -> None:
+    """Else systemd gives up after five starts in ten seconds, and a server stays down after its database is back."""
+    found = settings_of(unit)
+    assert (found["Restart"], found["StartLimitIntervalSec"]) == (["always"], ["0"])
+
+
+def test_workers_that_their_manager_left_have_a_folder_for_temporary_files() -> None:
+    """A private /tmp goes with the unit's main process, and a recording could not begin without one."""
+    pool = settings_of("ivr-pool.service")
+    (temporary,) = [value.partition("=")[2] for value in pool["Environment"] if value.startswith("TMPDIR=")]
+    assert temporary in pool["ReadWritePaths"][0].split()
+    assert may("ivr-worker", 7, temporary)
+    assert not may("ivr-edge", 1, temporary)
+
+
+def test_the_archiver_does_not_insist_on_what_its_unit_set() -> None:
+    """`nice` is among @resources, and even nice(0) is refused."""
+    unit = UNITS / "ivr-archive.service"
+    program = "import os; from ivr.node.archive import give_way; give_way(); print(os.getpriority(os.PRIO_PROCESS, 0))"
+    confine = Path(__file__).parents[1] / "confine.py"
+    done = subprocess.run(
+        ["nice", "-n", settings_of(unit.name)["Nice"][0], sys.executable, confine, unit, sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.stdout.strip(), done.stderr) == (settings_of(unit.name)["Nice"][0], "")
+
+
 # -- who may touch what ----------------------------------------------------------------------------------------------
 
 
