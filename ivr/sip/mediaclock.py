@@ -204,5 +204,8 @@ def _share_the_processor() -> None:
 
     SCHED_BATCH (sched(7)) wakes without preempting; the wait is a few ms at most, well inside a jitter buffer.
     """
-    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    try:
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    except OSError as error:  # a container or a unit may forbid it; calls go on without
+        log.info("the media clock is scheduled like any thread: %s", error)
     ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, ctypes.c_ulong(SLACK_NS), 0, 0, 0)

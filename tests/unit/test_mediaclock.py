@@ -236,3 +236,17 @@ def test_a_tick_that_does_not_end_shows(monkeypatch: pytest.MonkeyPatch) -> None
     hangs = False
     until(lambda: clock.stalled_s() < 0.2)
     clock.close()
+
+
+def test_it_ticks_where_it_may_not_choose_how_it_is_scheduled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container or a unit may forbid it (EPERM); without the clock no call would have a sound."""
+
+    def refused(*_arguments: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("os.sched_setscheduler", refused)
+    library = _Library()
+    clock = MediaClock(library, 8000, lambda: None)  # type: ignore[arg-type]
+    clock.start()
+    until(lambda: library.frames > 2)
+    clock.close()
