@@ -2,6 +2,7 @@
 """Who may call, how much, how fast, over what; and where calls to a trunk go."""
 
 import re
+import socket
 import ssl
 import subprocess
 from collections.abc import Iterator
@@ -39,6 +40,16 @@ def certificate(folder: Path, name: str) -> tuple[Path, Path]:
     return made
 
 
+def has_ipv6() -> bool:
+    """Containers often have no ::1. Then the one test that needs it fails, and not all that share an edge with it."""
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
 class Place:
     """The edge of this module, and the ports by which its trunks are told apart."""
 
@@ -60,7 +71,7 @@ class Place:
         listen = [
             {"address": here, "port": self.public, "transports": ["udp", "tcp"]},
             {"address": here, "port": self.public + 1, "transports": ["tls"]},
-            {"address": "::1", "port": self.public},
+            *([{"address": "::1", "port": self.public}] if has_ipv6() else []),
             {"address": here, "port": self.public + 2, "advertise": ADVERTISED},
         ]
         tls = {"certificate": str(self.pem), "key": str(self.key)}
@@ -298,6 +309,7 @@ def test_old_tls_is_refused(place: Place) -> None:
 
 
 def test_a_call_over_ipv6_with_ipv4_audio(place: Place, stack: ExitStack, workers: list[Ua]) -> None:
+    assert has_ipv6(), "this test needs ::1: sysctl net.ipv6.conf.lo.disable_ipv6=0"
     caller = stack.enter_context(Ua(("::1", place.public), address="::1"))
     body = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n"
     dialog, answer = caller.call("400", body=body)
