@@ -42,6 +42,8 @@ BRIDGED_S = 6.0
 """From a call's INVITE until a reference has long bridged it."""
 BEFORE_S = (2.0, 10.0)
 """What of a call passes before its recording begins, at least and, on a busy machine, at most: the notice has 2.4 s."""
+LEAST_S = 6.0
+"""Four seconds of a line are compared with the other side's voice, and they have to have come in the measured time."""
 SHOWN = 8
 """So many complaints of a run are printed."""
 
@@ -197,7 +199,9 @@ def running(place: Path, address: str, pid: int, calls: int, seconds: float) -> 
 @click.option("--pid", type=int, help="Its process.")
 @click.option("--calls", "sizes", multiple=True, type=int, default=(100,), show_default=True, help="Calls at once.")
 @click.option("--rounds", default=1, show_default=True, help="How often each; the servers take turns.")
-@click.option("--seconds", default=20.0, show_default=True, help="How long they are measured.")
+@click.option(
+    "--seconds", type=click.FloatRange(min=LEAST_S), default=20.0, show_default=True, help="How long they are measured."
+)
 def main(
     program: str | None, address: str | None, pid: int | None, sizes: tuple[int, ...], rounds: int, seconds: float
 ) -> None:
