@@ -140,6 +140,7 @@ def write_secret(path: Path, content: bytes) -> None:
 def write_new(path: Path, content: bytes, mode: int) -> None:
     """Create a file that was not there, with its directory entry on disk before this returns."""
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+        os.fchmod(file.fileno(), mode)  # whatever the umask: other users' programs read what is public
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

@@ -4,6 +4,7 @@
 import json
 import os
 import stat
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -84,7 +85,9 @@ def test_the_old_key_says_who_follows_it(home: Home) -> None:
     assert open_checkpoint(note, old).size == 10
 
 
-def test_the_files(home: Home) -> None:
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+def test_the_files(umask: int, home: Home, request: pytest.FixtureRequest) -> None:
+    request.addfinalizer(partial(os.umask, os.umask(umask)))
     before = (home.keys / "ledger.key").read_bytes()
     rotate(home.db, home.keys)
     assert (home.keys / "ledger.key").read_bytes() != before
