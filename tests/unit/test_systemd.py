@@ -81,9 +81,9 @@ def test_systemd_finds_nothing_wrong_in_the_units(tmp_path: Path) -> None:
 def test_every_command_line_is_one_that_ivr_has(unit: str, tmp_path: Path) -> None:
     """Click itself parses what systemd would start, so a renamed option is found here."""
     found = settings_of(unit)
-    lines = [*found["ExecStart"], *found.get("ExecStartPre", [])]
+    lines = [line for key in ("ExecStart", "ExecStartPre", "ExecStop") for line in found.get(key, [])]
     for line in lines:
-        program, *arguments = shlex.split(line.replace("%i", "1").replace(HOME, str(tmp_path)))
+        program, *arguments = shlex.split(line.removeprefix("-").replace("%i", "1").replace(HOME, str(tmp_path)))
         assert program == "/opt/assent/bin/ivr"
         command: click.Command = main
         context = click.Context(main, info_name="ivr")
@@ -100,9 +100,9 @@ def test_every_command_line_is_one_that_ivr_has(unit: str, tmp_path: Path) -> No
 def test_every_command_line_names_the_servers_folder(unit: str) -> None:
     """systemd starts all in `/`, where no server is: without this a timer fails every night, and nobody is asked."""
     found = settings_of(unit)
-    for key in ("ExecStartPre", "ExecStart", "ExecReload"):
+    for key in ("ExecStartPre", "ExecStart", "ExecReload", "ExecStop"):
         for line in found.get(key, []):
-            if line.startswith("/opt/assent/"):
+            if line.removeprefix("-").startswith("/opt/assent/"):
                 words = shlex.split(line)
                 assert words[-2:] == ["--config", HOME] or f"--config {HOME} " in line, f"{unit}: {line}"
 
