@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 
 from ivr.calltrace import TRACE
+from ivr.node import journal
 from ivr.node.masking import masked
 from ivr.node.settings import LogFormat, LogLevel, LogPersonal
 
@@ -71,8 +72,20 @@ class _Text(_Lines):
         return line
 
 
+class _Journal(logging.Formatter):
+    """Says each line's level to the journal as well."""
+
+    def __init__(self, lines: logging.Formatter) -> None:
+        super().__init__()
+        self._lines = lines
+
+    def format(self, record: logging.LogRecord) -> str:
+        return journal.with_level(record.levelname, self._lines.format(record))
+
+
 def set_up_logs(process: str, level: LogLevel, form: LogFormat, personal: LogPersonal = LogPersonal.MASKED) -> None:
     """One handler on stderr; `process` is the name this process has in its lines."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter((_Json if form is LogFormat.JSON else _Text)(process, personal))
+    lines = (_Json if form is LogFormat.JSON else _Text)(process, personal)
+    handler.setFormatter(_Journal(lines) if journal.reads() else lines)
     logging.basicConfig(level=level.value.upper(), handlers=[handler], force=True)

@@ -66,6 +66,13 @@ def test_a_line_looks_like_those_of_every_other_process(form: LogFormat, capsys:
         assert made == ours
 
 
+def test_the_journal_is_told_the_level_of_a_line() -> None:
+    lines = Lines("text", to_journal=True)
+    (info,) = lines.of(said(**{**STARTED, "message": "event=started\n"}))
+    (error,) = lines.of(said(idx=0))
+    assert (info[:3], error[:3]) == ("<6>", "<3>")
+
+
 def test_what_a_stranger_sent_is_never_told(lines: Lines) -> None:
     for n, quoted in enumerate(
         ("<sip:secret@x>", "secret", "Call-ID: secret\nevent=call id=secret", "no memory secret")

@@ -4,6 +4,7 @@
 import asyncio
 import json
 import logging
+import os
 import threading
 from collections.abc import Iterator
 
@@ -49,6 +50,25 @@ def test_json_is_one_object_a_line_and_names_the_process(capsys: pytest.CaptureF
     assert told["message"] == "it\nbroke: ü"
     assert "ValueError: of this kind" in told["exception"]
     assert told["time"].endswith("Z")
+
+
+@pytest.mark.parametrize("form", list(LogFormat))
+def test_the_journal_is_told_the_level_of_each_line_and_nobody_else(
+    form: LogFormat, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status = os.fstat(2)
+    for stream, marks in ((f"{status.st_dev}:{status.st_ino}", True), (f"{status.st_dev}:{status.st_ino + 1}", False)):
+        monkeypatch.setenv("JOURNAL_STREAM", stream)
+        set_up_logs("p", LogLevel.INFO, form)
+        logging.getLogger("x").warning("beware")
+        try:
+            raise ValueError("of this kind")
+        except ValueError:
+            logging.getLogger("x").exception("it broke")
+        first, *others = capsys.readouterr().err.splitlines()
+        assert first.startswith("<4>") is marks
+        assert others
+        assert {line.startswith("<3>") for line in others} == {marks}  # a traceback has many
 
 
 @pytest.mark.parametrize("level", list(LogLevel))

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from ivr.node import journal
 from ivr.node.masking import masked
 
 EACH_S = 60.0
@@ -49,6 +50,7 @@ class Lines:
     form: str
     whole: bool = False
     clear: bool = False
+    to_journal: bool = False
     clock: Callable[[], float] = time.monotonic
     now: Callable[[], float] = time.time
     _started: bool = False
@@ -114,8 +116,12 @@ class Lines:
 
     def _line(self, level: str, message: str, logger: str) -> str:
         """As ivr.node.logs writes it."""
-        at = self.now()
         level = _LEVELS.get(level, "critical")
+        line = self._formed(level, message, logger)
+        return journal.with_level(level, line) if self.to_journal else line
+
+    def _formed(self, level: str, message: str, logger: str) -> str:
+        at = self.now()
         said = message if self.clear or self.whole else masked(message)
         if self.form == "text":
             stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))

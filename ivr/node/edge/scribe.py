@@ -14,6 +14,7 @@ import threading
 from collections import deque
 from contextlib import suppress
 
+from ivr.node import journal
 from ivr.node.edge.lines import Lines
 
 ROOM = 4 << 20
@@ -99,7 +100,7 @@ def main(arguments: list[str]) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     writer = Writer(2)
     with suppress(OSError):
-        copy(0, writer, Lines(form, whole=what == "whole", clear=personal == "clear"))
+        copy(0, writer, Lines(form, whole=what == "whole", clear=personal == "clear", to_journal=journal.reads()))
     writer.close()
 
 
