@@ -77,6 +77,38 @@ def test_a_node_that_is_gone_gets_no_calls_and_its_calls_end(front: EdgeServer, 
     front.wait_status(lambda status: status.of("a").state is PlaceState.ACTIVE)
 
 
+def test_all_that_a_lost_node_had_ends_once_and_the_edge_lives_on(
+    tmp_path_factory: pytest.TempPathFactory, stack: ExitStack
+) -> None:
+    trunk, agents = {"name": "here", "sources": ["127.0.0.1"], "rate": 1000}, ["127.0.0.3"]
+    listed = {"name": "a", "address": "127.0.0.1", "port": free_port(27_000, 28_000), "calls": 60}
+    front = EdgeServer(
+        tmp_path_factory.mktemp("loss"), settings={"edge": {"nodes": [listed], "trunks": [trunk], "agents": agents}}
+    )
+    front.places = [("127.0.0.1", listed["port"])]
+    stack.enter_context(front)
+    node, caller = stack.enter_context(front.worker(0)), stack.enter_context(Ua(front.public))
+    agent = stack.enter_context(Ua(front.public, address="127.0.0.3"))
+    route = f"<sip:{front.inside[0]}:{front.inside[1]};lr>"
+    front.wait_status(lambda status: status.of("a").state is PlaceState.ACTIVE)
+    run, began = front.status().run, time.monotonic()
+    for _ in range(2):
+        made = [caller.call("400")[0] for _ in range(40)]
+        leg, answer = node.call(f"sip:agent@{agent.at}", routes=[route], to=front.inside)
+        assert answer.status == 200
+        node.muted.set()
+        for dialog in made:
+            caller.wait_request("BYE", dialog.call, within=LOST_S + 20)
+        assert time.monotonic() > began + LOST_S - 3  # not even when it is silent from the first moment on
+        agent.wait_request("BYE", leg.call)
+        front.wait_status(lambda status: status.of("a").calls == 0)
+        caller.wait_until(lambda: not front.tell(lambda control: control._rpc.call("htable.dump", "up")), 20)
+        node.muted.clear()
+        front.wait_status(lambda status: status.of("a").state is PlaceState.ACTIVE)
+    assert front.status().run == run
+    assert "CRITICAL" not in front.log, front.log[-3000:]
+
+
 def test_a_node_that_says_it_takes_none_gets_none_and_keeps_its_calls(front: EdgeServer, stack: ExitStack) -> None:
     a, _ = both_up(front, stack)
     callers = [stack.enter_context(Ua(front.public)) for _ in range(2)]

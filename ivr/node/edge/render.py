@@ -74,6 +74,7 @@ def _values(plan: EdgePlan) -> dict[str, str]:
         "LOST_S": str(LOST_S),
         "SAID_S": str(SAID_S),
         "HELD_S": str(HELD_S),
+        "UP_S": str(plan.max_call_s + 60),
         "LOST_NODES": "\n".join(_lost(plan)),
         "PLACES": str(len(plan.places)),
         "PLACE_TABLE": "\n".join(_place_table(plan)),
@@ -136,6 +137,8 @@ def _place_table(plan: EdgePlan) -> Iterator[str]:
         yield f'\t$sht(place=>{number}::uri) = "{place.uri}";'
         yield f'\t$sht(place=>{number}::name) = "{place.name}";'
         yield f"\t$sht(place=>{number}::calls) = {place.calls};"
+        if plan.front:  # nobody is lost before there was time to answer
+            yield f"\t$sht(heard=>{place.address}:{place.port}) = 1;"
 
 
 def _lost(plan: EdgePlan) -> Iterator[str]:
@@ -146,11 +149,11 @@ def _lost(plan: EdgePlan) -> Iterator[str]:
         yield f'\t\tif ({lost} != $null) xlog("L_NOTICE", "event=back {where}\\n");'
         yield f"\t\t{lost} = $null;"
         yield "\t}"
-        # Once a loss: a timer that is set again while a dialog ends makes Kamailio count its references wrong.
         yield f"\telse if ({lost} == $null) {{"
         yield f"\t\t{lost} = 1;"
         yield f'\t\txlog("L_WARN", "event=lost {where}\\n");'
-        yield f'\t\tdlg_set_timeout_by_profile("wrk", "{place.uri}", "1");'
+        yield f'\t\t$var(uri) = "{place.uri}";'
+        yield "\t\troute(END_ALL);"
         yield "\t}"
 
 
