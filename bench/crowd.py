@@ -25,17 +25,23 @@ class Crowd:
     All workers are started beforehand: what is measured is calls, not the growth of the pool.
     """
 
-    def __init__(self, folder: Path, most: int, settings: Mapping[str, Mapping[str, object]] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        most: int,
+        settings: Mapping[str, Mapping[str, object]] | None = None,
+        phones: Phones | None = None,
+    ) -> None:
         self._folder = folder
         self._settings = settings or {}
         self._stack = ExitStack()
         self._most = most
-        self.phones: Phones
+        self.phones = phones or Phones(folder)
         self.server: Server
 
     def __enter__(self) -> Self:
         try:
-            self.phones = self._stack.enter_context(Phones(self._folder))
+            self._stack.enter_context(self.phones)
             workers = self._most // CALLS_EACH + SPARE
             settings = {
                 "pool": {"max": workers, "min_spare": workers, "sip_port": free_port(50_000, 52_000, workers)},

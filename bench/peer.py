@@ -134,15 +134,11 @@ def reference(phones: Talkers, server: Address, pid: int, calls: int, seconds: f
 
 def ours(folder: Path, calls: int, seconds: float) -> Run:
     """The same calls on our server."""
-    with Crowd(folder, calls) as crowd:
-        # The flow rings Crowd's agents: Talkers take their place, with voices that a reference can be rung with too.
-        crowd.phones.__exit__(None, None, None)
+    phones = Talkers(folder / "talkers")
+    with Crowd(folder, calls, phones=phones) as crowd:
         log, first = crowd.server.log, crowd.server.log.next
         ring = Ring(calls, RATE, length(calls, seconds))
-        with (
-            Talkers(folder / "talkers", crowd.phones.agent_port) as phones,
-            phones.ring(rung_at(crowd.server), ring) as callers,
-        ):
+        with phones.ring(rung_at(crowd.server), ring) as callers:
             with suppress(AssertionError):  # what is missing is told by what was heard, and by the recordings
                 log.wait("recording.started", within=calls / RATE + LATE_S / 2, since=first, count=calls)
             time.sleep(SETTLE_S)
