@@ -105,6 +105,10 @@ def test_all_that_a_lost_node_had_ends_once_and_the_edge_lives_on(
         caller.wait_until(lambda: not front.tell(lambda control: control._rpc.call("htable.dump", "up")), 20)
         node.muted.clear()
         front.wait_status(lambda status: status.of("a").state is PlaceState.ACTIVE)
+    made = [caller.call("400")[0] for _ in range(40)]
+    assert front.tell(lambda control: control.remove("a")) == 40
+    for dialog in made:
+        caller.wait_request("BYE", dialog.call)
     assert front.status().run == run
     assert "CRITICAL" not in front.log, front.log[-3000:]
 

@@ -19,6 +19,8 @@ _IN_ROTATION, _LEAVING = 1, 2
 """What the edge's table of slots has: it says `drained` to a front edge when workers are there and leaving."""
 CLEAR_S = 0.3
 """A worker answers in milliseconds; its own retransmission of the answer comes after 0.5 s."""
+_AT_ONCE = 4
+"""What a worker has at most, calls and legs. A node has more, and the queues of datagram sockets are short."""
 _ANSWERED = 3
 """The first state of Kamailio's dialogs in which BYE is allowed."""
 
@@ -123,10 +125,11 @@ class EdgeControl:
             if isinstance(result, EdgeRefused):
                 raise result
         dialogs = [dialog for listed in found for dialog in _many(listed)]
-        if not dialogs:
-            return 0
-        ended = await self._rpc.calls(*(_end(dialog) for dialog in dialogs))
-        return sum(not isinstance(result, EdgeRefused) for result in ended)  # or it ended by itself in between
+        ended = 0
+        for first in range(0, len(dialogs), _AT_ONCE):
+            results = await self._rpc.calls(*(_end(dialog) for dialog in dialogs[first : first + _AT_ONCE]))
+            ended += sum(not isinstance(result, EdgeRefused) for result in results)  # or it ended by itself in between
+        return ended
 
     async def run(self) -> str:
         """The mark of this run of the edge: another one after each start. One quick command."""
@@ -191,11 +194,8 @@ class EdgeControl:
         await self._rpc.call("dispatcher.set_state", state, WORKERS, self._places[name])
 
     async def _undrain(self, name: str) -> None:
-        await self._forget("drained", name)
-
-    async def _forget(self, table: str, name: str) -> None:
         try:
-            await self._rpc.call("htable.delete", table, self._places[name])
+            await self._rpc.call("htable.delete", "drained", self._places[name])
         except EdgeRefused:
             return  # it was not in there
 
